@@ -1,0 +1,1 @@
+"""How the embedded checkpoints are trained. Needs the `train` extra."""

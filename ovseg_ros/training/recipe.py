@@ -1,0 +1,76 @@
+"""A training run as data: one YAML file under `training/recipes/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ovseg_ros.errors import ModelError
+from ovseg_ros.training.words import WordMix
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run, except where its data lie.
+
+    Sizes are (height, width) in pixels. `zoom` is the range of crop pixels per image pixel.
+    """
+
+    name: str
+    source: str  # camvid | simulator
+    deploy_size: tuple[int, int]  # what the exported graph works at, multiples of 16
+    crop: tuple[int, int] = (192, 256)
+    zoom: tuple[float, float] = (0.6, 1.2)
+    stretch: float = 0.15  # log-range of the aspect ratio
+    brightness: float = 0.3
+    contrast: float = 0.3
+    saturation: float = 0.3
+    hue: float = 0.02  # of the full circle; more would blur the names of colours
+    batch: int = 16
+    steps: int = 2000
+    warmup: int = 100
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    balance: float = 0.5  # power of the loss weights against rare kinds
+    alignment: float = 0.3  # weight of 1 - cosine to the right word
+    ema: float = 0.997
+    seed: int = 0
+    scenes: int = 0  # simulator: how many training scenes
+    frames: int = 0  # simulator: frames of each
+    words: WordMix = field(default_factory=WordMix)
+    vocabulary: str = ""  # the vocabulary file that the model starts with
+    licence: str = "Apache-2.0"
+    data_note: str = ""
+
+    @classmethod
+    def load(cls, name: str, **overrides: Any) -> Recipe:
+        """A shipped recipe by name, or any YAML file by path; overrides that are None are left out.
+
+        Raises:
+            ModelError: for an unknown recipe or key.
+        """
+        path = Path(name) if name.endswith((".yaml", ".yml")) else None
+        folder = files("ovseg_ros.training") / "recipes"
+        if path is None:
+            known = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+            if name not in known:
+                raise ModelError(f"there is no recipe {name!r}; known: {', '.join(known)}, text, or a YAML file")
+            text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
+        else:
+            try:
+                text = path.read_text(encoding="utf-8")
+            except OSError as error:
+                raise ModelError(f"cannot read the recipe {path}: {error}") from error
+        content = yaml.safe_load(text)
+        known_keys = {f.name for f in fields(cls)}
+        unknown = sorted(set(content) - known_keys) if isinstance(content, dict) else ["(not a mapping)"]
+        if unknown:
+            raise ModelError(f"the recipe {name} has the unknown key {unknown[0]}; known: {sorted(known_keys)}")
+        content = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+        content["words"] = WordMix(**content.get("words", {}))
+        recipe = cls(**content)
+        return replace(recipe, **{k: v for k, v in overrides.items() if v is not None})
