@@ -1,0 +1,7 @@
+"""`python -m ovseg_ros.cli` is `ovseg`."""
+
+import sys
+
+from ovseg_ros.cli import main
+
+sys.exit(main())

@@ -1,0 +1,168 @@
+"""`ovseg bench`: the node on the wire, from camera stamp to mask in another process."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ovseg_ros.cli import camera
+from ovseg_ros.cli.children import stop
+from ovseg_ros.errors import OvsegError
+
+NAMESPACE = "/bench"
+FIRST_WORDS = ("floor", "wall", "chair", "table", "box", "person", "door", "window", "plant", "lamp")
+CHANGED_WORDS = (
+    "ground", "cup", "bottle", "bowl", "plate", "apple", "banana", "book", "laptop", "clock", "shelf", "pallet",
+    "forklift", "barrel", "ladder", "crate", "bed", "sofa", "ceiling", "picture",
+)  # fmt: skip
+WARM_UP = 30  # frames before anything is counted
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--model", default="mini", help="model name (see `ovseg models`)")
+    parser.add_argument("--frames", type=int, default=600, help="frames to send, %(default)s by default")
+    parser.add_argument("--fps", type=float, default=30.0, help="of the camera")
+    parser.add_argument("--width", type=int, default=640, help="pixels")
+    parser.add_argument("--height", type=int, default=480, help="pixels")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start node and replayed camera, measure, change 20 words half way."""
+    if options.frames < 4 * WARM_UP:
+        raise OvsegError(f"--frames {options.frames} is too few; at least {4 * WARM_UP}")
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    from ovseg_ros import ros
+
+    node_command = [sys.executable, "-m", "ovseg_ros.cli", "node", "--ros-args", "-r", f"__ns:={NAMESPACE}"]
+    node_command += [
+        "-r",
+        f"image:={NAMESPACE}/image",
+        "-p",
+        f"model:={options.model}",
+        "-p",
+        "diagnostics_period:=1.0",
+    ]
+    node_command += ["-p", f"vocabulary:={json.dumps(FIRST_WORDS)}"]
+    arguments = ["--topic", f"{NAMESPACE}/image", "--frames", str(options.frames), "--fps", str(options.fps)]
+    arguments += ["--width", str(options.width), "--height", str(options.height), "--replay", "24"]
+    children: list[subprocess.Popen[bytes]] = []
+    ros.rclpy.init(args=[])
+    try:
+        probe = Probe(options)
+        children.append(subprocess.Popen(node_command))
+        probe.wait_for_node(90.0, children[0])
+        children.append(subprocess.Popen(camera.command([*arguments, "--subscribers", "1", "--wait", "60"])))
+        probe.watch(children[0], children[1])
+    finally:
+        for child in children:
+            stop(child)
+        ros.rclpy.try_shutdown()
+    report = probe.report()
+    print(json.dumps(report, indent=2) if options.json else "\n".join(f"{k:28s}{v}" for k, v in report.items()))
+    return 0
+
+
+class Probe:
+    """Subscribes to the node's masks, counts, and times them."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        from ovseg_ros import ros
+
+        self._options = options
+        self._latencies: list[float] = []
+        self._arrivals: list[float] = []
+        self._versions: list[int] = []
+        self._diagnostics: list[dict[str, str]] = []
+        self._memory_mb: list[float] = []
+        self._asked = self._in_force = float("nan")
+        self._node = ros.Node("bench_probe")
+        self._executor = ros.SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        base = f"{NAMESPACE}/ovseg"
+        self._node.create_subscription(ros.Image, f"{base}/mask", self._on_mask, ros.QoSProfile(depth=50))
+        qos = ros.QoSProfile(depth=50)
+        self._node.create_subscription(ros.DetectedClasses, f"{base}/detected_classes", self._on_classes, qos)
+        self._node.create_subscription(ros.DiagnosticArray, "/diagnostics", self._on_diagnostics, qos)
+        self._set_words = self._node.create_client(ros.SetVocabulary, f"{NAMESPACE}/set_vocabulary")
+        self._get_words = self._node.create_client(ros.GetVocabulary, f"{NAMESPACE}/get_vocabulary")
+
+    def wait_for_node(self, seconds: float, process: subprocess.Popen[bytes]) -> None:
+        """Wait until the model is loaded; see `services.wait_for_node`."""
+        from ovseg_ros.cli.services import wait_for_node
+
+        wait_for_node(self._executor, self._get_words, seconds, process)
+
+    def watch(self, node: subprocess.Popen[bytes], source: subprocess.Popen[bytes]) -> None:
+        """Take masks until the camera is done."""
+        from ovseg_ros import ros
+
+        half = self._options.frames // 2
+        with tqdm(total=self._options.frames, unit="frame", disable=self._options.json) as bar:
+            while source.poll() is None:
+                self._executor.spin_once(timeout_sec=0.2)
+                bar.update(len(self._arrivals) - bar.n)
+                if len(self._arrivals) >= half and np.isnan(self._asked):
+                    self._asked = time.monotonic()
+                    self._set_words.call_async(ros.SetVocabulary.Request(classes=list(CHANGED_WORDS)))
+                if len(self._arrivals) >= len(self._memory_mb) * 50 + WARM_UP:
+                    self._memory_mb.append(_resident_mb(node.pid))
+
+    def report(self) -> dict[str, Any]:
+        """Everything measured, times in milliseconds."""
+        sent, got = self._options.frames, len(self._arrivals)
+        latencies = np.array(self._latencies[WARM_UP:]) * 1e3
+        seconds = self._arrivals[-1] - self._arrivals[WARM_UP]
+        engine = [float(d["engine ms"]) for d in self._diagnostics if d.get("engine ms")]
+        total = [float(d["total ms"]) for d in self._diagnostics if d.get("total ms")]
+        return {
+            "model": self._options.model,
+            "size": f"{self._options.width}x{self._options.height}",
+            "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+            "camera_fps": self._options.fps,
+            "fps": round((got - WARM_UP - 1) / seconds, 2),
+            "frames": sent,
+            "masks": got,
+            "missing": sent - got,
+            "latency_p50_ms": round(float(np.percentile(latencies, 50)), 2),
+            "latency_p95_ms": round(float(np.percentile(latencies, 95)), 2),
+            "latency_p99_ms": round(float(np.percentile(latencies, 99)), 2),
+            "engine_ms": round(float(np.median(engine)), 2) if engine else None,
+            "outside_engine_share": round(1 - float(np.median(engine) / np.median(total)), 3) if engine else None,
+            "words_in_force_ms": round((self._in_force - self._asked) * 1e3, 1),
+            "node_memory_mb": [round(m, 1) for m in (self._memory_mb[0], max(self._memory_mb), self._memory_mb[-1])],
+        }
+
+    def _on_mask(self, message: Any) -> None:
+        now = self._node.get_clock().now().nanoseconds
+        stamp = message.header.stamp
+        self._latencies.append((now - stamp.sec * 1_000_000_000 - stamp.nanosec) / 1e9)
+        self._arrivals.append(time.monotonic())
+
+    def _on_classes(self, message: Any) -> None:
+        if self._versions and message.vocabulary_version > self._versions[-1]:
+            self._in_force = time.monotonic()
+        self._versions.append(message.vocabulary_version)
+
+    def _on_diagnostics(self, message: Any) -> None:
+        for status in message.status:
+            self._diagnostics.append({item.key: item.value for item in status.values})
+
+
+def _resident_mb(pid: int) -> float:
+    """Resident memory of a process, MB."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
