@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ovseg_ros.errors import ModelError, VocabularyError
+from ovseg_ros.hashing import file_hash
 from ovseg_ros.vocabulary import Vocabulary
 
 FloatArray = NDArray[np.float32]
@@ -131,15 +132,6 @@ def text_table(vocabulary: Vocabulary, encoder: TextEncoder, cache: Path | None 
     if entry is not None:
         _write_table(entry, result)
     return result
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _table_key(vocabulary: Vocabulary, encoder: TextEncoder) -> str:

@@ -133,7 +133,7 @@ def _check_classes(classes: tuple[tuple[str, ...], ...]) -> None:
             )
         for word in words:
             _check_word(word)
-            key = unicodedata.normalize("NFKC", word).casefold()
+            key = " ".join(unicodedata.normalize("NFKC", word).casefold().split())
             if key in owner:
                 raise VocabularyError(
                     f"the word {_show(word)} occurs twice (in {_show(owner[key])} and {_show(words[0])}); "

@@ -10,8 +10,9 @@ from typing import Any
 
 from ovseg_ros.engine.cache import Graph
 from ovseg_ros.errors import ModelError
+from ovseg_ros.hashing import file_hash
 from ovseg_ros.resources import find
-from ovseg_ros.text import StaticTextEncoder, file_hash
+from ovseg_ros.text import StaticTextEncoder
 
 GRAPH_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"

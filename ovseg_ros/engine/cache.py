@@ -15,7 +15,7 @@ from ovseg_ros.engine import openvino
 from ovseg_ros.engine.base import Engine, Manifest
 from ovseg_ros.engine.openvino import OpenVINOEngine
 from ovseg_ros.errors import EngineError
-from ovseg_ros.text import file_hash
+from ovseg_ros.hashing import file_hash
 
 log = logging.getLogger(__name__)
 

@@ -70,7 +70,7 @@ class OpenVINOEngine:
         self.manifest = Manifest.read(folder / "manifest.json")
         try:
             blob = (folder / BLOB).read_bytes()
-            options = _options("auto", threads)
+            options = _options(self.manifest.precision, threads)
             compiled = ov.Core().import_model(blob, _target(device), options)
             self._request = compiled.create_infer_request()
         except (OSError, RuntimeError) as error:
@@ -89,9 +89,11 @@ class OpenVINOEngine:
         self, image: NDArray[np.uint8], text: NDArray[np.float32]
     ) -> tuple[NDArray[np.integer], NDArray[np.uint8]]:
         try:
-            # tensors that share the arrays' memory: nothing is copied on the way in
-            self._request.set_tensor("image", ov.Tensor(np.ascontiguousarray(image), shared_memory=True))
-            self._request.set_tensor("text", ov.Tensor(np.ascontiguousarray(text), shared_memory=True))
+            # The tensors share the arrays' memory, so the arrays must outlive `infer`; only what cannot be written to
+            # (a received message) is copied, because OpenVINO refuses it.
+            image, text = np.require(image, requirements=("C", "W")), np.require(text, requirements=("C", "W"))
+            self._request.set_tensor("image", ov.Tensor(image, shared_memory=True))
+            self._request.set_tensor("text", ov.Tensor(text, shared_memory=True))
             self._request.infer()
             labels = self._request.get_tensor("labels").data
             confidence = self._request.get_tensor("confidence").data

@@ -12,11 +12,12 @@ import torch
 from ovseg_ros.evaluation.datasets import camvid
 from ovseg_ros.evaluation.evaluate import Report, evaluate
 from ovseg_ros.evaluation.synonyms import CAMVID_HELD_OUT
+from ovseg_ros.hashing import file_hash
 from ovseg_ros.models.export import export_onnx
 from ovseg_ros.models.onepass import OnePass
 from ovseg_ros.models.pixeltext import PixelText
 from ovseg_ros.segmenter import Segmenter
-from ovseg_ros.text import StaticTextEncoder, file_hash
+from ovseg_ros.text import StaticTextEncoder
 from ovseg_ros.training.recipe import Recipe
 from ovseg_ros.vocabulary import Vocabulary
 from ovseg_ros.weights import GRAPH_FILE, MANIFEST_FILE

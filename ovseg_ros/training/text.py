@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovseg_ros.text import file_hash
+from ovseg_ros.hashing import file_hash
 
 WIDTH = 256  # dimensions kept by model2vec's PCA
 
