@@ -14,7 +14,7 @@ from ovseg_ros.errors import OvsegError
 COMMANDS = {
     "demo": "simulated camera -> node -> masks over DDS, with live IoU against the simulator's truth",
     "camera": "the simulated camera alone, as topics",
-    "segment": "label images, folders, videos or a webcam; writes overlays and masks",
+    "segment": "label images, folders, videos, rosbag2 recordings or a webcam; writes overlays",
     "node": "the ROS 2 node itself; takes --ros-args",
     "vocabulary": "read or change the words of a running node",
     "models": "the models that are there, with size, licence and scores",

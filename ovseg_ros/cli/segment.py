@@ -1,8 +1,9 @@
-"""`ovseg segment SOURCE...`: images, folders, videos and webcams without ROS."""
+"""`ovseg segment SOURCE...`: images, folders, videos, webcams and rosbag2 recordings without a graph."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ovseg_ros.cli.frames import BAGS, VIDEOS, is_bag, open_frames
 from ovseg_ros.cli.words import SYNTAX, read_words
 from ovseg_ros.errors import ImageError
 from ovseg_ros.palette import overlay
@@ -22,12 +24,13 @@ from ovseg_ros.segmentation import Segmentation
 from ovseg_ros.segmenter import Segmenter
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image, folder, video, or webcam:0")
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="image, folder, video, rosbag2 (.mcap, .db3), webcam:0"
+    )
     parser.add_argument("--classes", metavar="WORDS", help=f"{SYNTAX}; default: the model's own")
     parser.add_argument("--out", type=Path, default=Path("segmented"), help="folder for the results")
     parser.add_argument("--model", default="street", help="model name (see `ovseg models`)")
@@ -35,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, default=0.0, help="confidence under which pixels stay unlabelled")
     parser.add_argument("--alpha", type=float, default=0.5, help="weight of the colours in overlays, 0..1")
     parser.add_argument("--frames", type=int, default=0, help="stop after so many frames of a video or webcam; 0: all")
+    parser.add_argument("--topic", default="", help="image topic of a rosbag2 recording with several")
     parser.add_argument("--json", action="store_true", help="print a list of results")
 
 
@@ -51,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     failed = 0
     for source in tqdm(sources, unit="source", disable=options.json or len(sources) < 2):
         try:
-            if source.startswith("webcam:") or Path(source).suffix.lower() in VIDEOS:
+            if not _is_image(source):
                 results.append(_video(source, segmenter, options))
             else:
                 results.append(_image(Path(source), segmenter, options))
@@ -68,22 +72,26 @@ def run(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
+def _is_image(source: str) -> bool:
+    return Path(source).suffix.lower() in IMAGES
+
+
 def _expand(sources: list[str]) -> Iterator[str]:
-    """Folders become the images and videos in them; a source that is not there is an error before any work."""
+    """Folders become the images, videos and bags in them; a source that is not there is an error before any work."""
+    known = IMAGES + VIDEOS + BAGS
     for source in sources:
-        if source.startswith("webcam:"):
-            yield source
-            continue
         path = Path(source)
-        if path.is_dir():
-            found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in IMAGES + VIDEOS)
+        if source.startswith("webcam:") or (is_bag(path) and path.exists()):
+            yield source
+        elif path.is_dir():
+            found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in known or is_bag(p))
             if not found:
-                raise ImageError(f"the folder {path} holds no image or video ({', '.join(IMAGES + VIDEOS)})")
+                raise ImageError(f"the folder {path} holds no image, video or recording ({', '.join(known)})")
             yield from found
         elif not path.is_file():
             raise ImageError(f"there is no file or folder {path}")
-        elif path.suffix.lower() not in IMAGES + VIDEOS:
-            raise ImageError(f"{path} is neither image nor video; known endings: {', '.join(IMAGES + VIDEOS)}")
+        elif path.suffix.lower() not in known:
+            raise ImageError(f"{path} is neither image, video nor recording; known endings: {', '.join(known)}")
         else:
             yield source
 
@@ -103,31 +111,20 @@ def _image(path: Path, segmenter: Segmenter, options: argparse.Namespace) -> dic
 
 
 def _video(source: str, segmenter: Segmenter, options: argparse.Namespace) -> dict[str, Any]:
-    webcam = source.startswith("webcam:")
-    number = source.partition(":")[2]
-    if webcam and not number.isdigit():
-        raise ImageError(f"{source!r} is no webcam; expected webcam:0, webcam:1 ...")
-    capture = cv2.VideoCapture(int(number)) if webcam else cv2.VideoCapture(source)
-    fps = capture.get(cv2.CAP_PROP_FPS) or 30.0
-    target = options.out / f"{f'webcam{number}' if webcam else Path(source).stem}_overlay.mp4"
+    name, fps, images = open_frames(source, options.topic)
+    target = options.out / f"{name}_overlay.mp4"
     writer: cv2.VideoWriter | None = None
     result: Segmentation | None = None
-    frames, start = 0, time.perf_counter()
-    with tqdm(unit="frame", disable=options.json, desc=source) as bar:
-        while not options.frames or frames < options.frames:
-            good, bgr = capture.read()
-            if not good:
-                break
-            rgb = _rgb(bgr)
-            result = segmenter.segment(rgb)
-            drawn = cv2.cvtColor(overlay(rgb, result, options.alpha), cv2.COLOR_RGB2BGR)
-            if writer is None:
-                size = (drawn.shape[1], drawn.shape[0])
-                writer = cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-            writer.write(drawn)
-            frames += 1
-            bar.update()
-    capture.release()
+    start = time.perf_counter()
+    frames = 0
+    for rgb in tqdm(itertools.islice(images, options.frames or None), unit="frame", disable=options.json, desc=name):
+        result = segmenter.segment(rgb)
+        drawn = cv2.cvtColor(overlay(rgb, result, options.alpha), cv2.COLOR_RGB2BGR)
+        if writer is None:
+            size = (drawn.shape[1], drawn.shape[0])
+            writer = cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+        writer.write(drawn)
+        frames += 1
     if writer is None or result is None:
         raise ImageError(f"no frame can be read from {source}")
     writer.release()
