@@ -53,6 +53,7 @@ class StaticTextEncoder:
         folder = Path(folder)
         try:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            self._identity: str = manifest["identity"]
             for name, digest in manifest["files"].items():
                 if file_hash(folder / name) != digest:
                     raise ModelError(f"the text encoder file {folder / name} is damaged; restore it or retrain")
@@ -63,7 +64,6 @@ class StaticTextEncoder:
             raise
         except Exception as error:  # tokenizers raises bare Exception
             raise ModelError(f"no usable text encoder in {folder}: {error}") from error
-        self._identity: str = manifest["identity"]
         self._unknown: int | None = self._tokenizer.token_to_id("[UNK]")
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,11 @@ def open_weights(model: str) -> Weights:
     """
     folder = Path(model) if "/" in model else find("weights") / model
     path = folder / MANIFEST_FILE
-    if not path.is_file() or model == "text":
+    if not os.path.isfile(path) or model == "text":  # false as well where the name is too long for a file
         names = known_models()
         near = difflib.get_close_matches(model, names, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-        raise ModelError(f"there is no model {model!r}; {hint}")
+        raise ModelError(f"there is no model {model[:100]!r}; {hint}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return Weights(

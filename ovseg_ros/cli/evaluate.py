@@ -62,7 +62,7 @@ def _dataset(options: argparse.Namespace) -> tuple[Dataset, str]:
 def _read_names(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read the class list {path}: one class name a line, ids from 0") from error
 
 

@@ -24,7 +24,7 @@ def read_words(text: str) -> Vocabulary:
     if text.isidentifier():
         try:
             return Vocabulary.load(find(f"config/vocabularies/{text}.yaml"))
-        except FileNotFoundError:
+        except OSError:  # there is none, or the text is too long for a name
             pass
     if not text.strip(" ,;"):
         raise VocabularyError("no words are given; for example --classes 'car; person, human; road'")

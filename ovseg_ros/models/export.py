@@ -66,7 +66,8 @@ def halve_weights(model: onnx.ModelProto, at_least: int = 1024) -> None:
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < at_least:
             continue
         name = tensor.name
-        values = numpy_helper.to_array(tensor).astype(np.float16)
+        with np.errstate(over="ignore"):
+            values = numpy_helper.to_array(tensor).astype(np.float16)
         if not np.isfinite(values).all():
             continue
         tensor.CopyFrom(numpy_helper.from_array(values, f"{name}.half"))

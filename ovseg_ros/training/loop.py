@@ -35,7 +35,7 @@ class Trainer:
         config: the network's sizes; the embedded checkpoints' where None.
 
     Raises:
-        ModelError: when the folder holds a checkpoint of another recipe.
+        ModelError: when the folder holds a checkpoint of another recipe, or the run to start from is not there.
     """
 
     def __init__(
@@ -64,6 +64,8 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             self._restore()
+        elif recipe.start:
+            self._start_from(folder.parent / recipe.start / self.checkpoint.name)
 
     @property
     def checkpoint(self) -> Path:
@@ -87,7 +89,7 @@ class Trainer:
         for batch in bar:
             loss = self._train_step(batch)
             self.step += 1
-            bar.set_postfix(loss=f"{loss:.3f}", scale=f"{float(self.net.scale()):.1f}", refresh=False)
+            bar.set_postfix(loss=f"{loss:.3f}", scale=f"{float(self.net.scale().detach()):.1f}", refresh=False)
             if self.step % save_every == 0 or self.step == self.recipe.steps:
                 self.save()
                 self._log(loss)
@@ -107,7 +109,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         self.optimizer.step()
         self._update_average()
-        return float(loss)
+        return float(loss.detach())
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then half a cosine down to zero."""
@@ -151,6 +153,17 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
+
+    def _start_from(self, checkpoint: Path) -> None:
+        """Take the averaged weights of another run."""
+        if not checkpoint.exists():
+            raise ModelError(
+                f"{self.recipe.name} continues from {self.recipe.start}, and {checkpoint} is not there; "
+                f"run `ovseg train {self.recipe.start}` first"
+            )
+        state = torch.load(checkpoint, weights_only=False)
+        self.net.load_state_dict(state["average"])
+        self.average.load_state_dict(state["average"])
 
     def _log(self, loss: float) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:

@@ -39,6 +39,7 @@ class Recipe:
     alignment: float = 0.3  # weight of 1 - cosine to the right word
     ema: float = 0.997
     seed: int = 0
+    start: str = ""  # the recipe whose finished run gives the first weights, in the folder beside this run's
     scenes: int = 0  # simulator: how many training scenes
     frames: int = 0  # simulator: frames of each
     words: WordMix = field(default_factory=WordMix)

@@ -42,7 +42,7 @@ def distil(folder: Path) -> Path:
 
 def write_encoder(folder: Path, embeddings: NDArray[np.float32]) -> None:
     """Store (V, D) embeddings as int8 with one scale a row, beside a `tokenizer.json` that is there already."""
-    scales = np.maximum(np.abs(embeddings).max(axis=1), 1e-8) / 127
+    scales = np.maximum(np.abs(embeddings).max(axis=1) / 127, 1e-7)  # float16 has nothing between that and 0
     scales = scales.astype(np.float16)
     rows = np.rint(embeddings / scales.astype(np.float32)[:, None]).clip(-127, 127).astype(np.int8)
     np.save(folder / "embeddings.npy", rows)

@@ -89,7 +89,7 @@ def test_doctor_reports_findings_as_json() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["stret"], "no recipe 'stret'; known: mini, street"),
+        (["stret"], "no recipe 'stret'; known: mini"),
         (["street"], "--root is missing"),
         (["street", "--steps", "0"], "--steps 0"),
         (["street", "--root", "/nowhere"], "no folder /nowhere/train"),

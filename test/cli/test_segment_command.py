@@ -124,8 +124,8 @@ def test_a_video_gives_an_overlay_video(
     ("arguments", "complaint"),
     [
         (["nowhere.png"], "no file or folder nowhere.png"),
-        (["PICTURES/notes.txt"], "notes.txt is neither image nor video"),
-        (["EMPTY"], "holds no image or video"),
+        (["PICTURES/notes.txt"], "notes.txt is neither"),
+        (["EMPTY"], "holds no image"),
         (["webcam:front"], "'webcam:front' is no webcam"),
         (["PICTURES", "--classes", " ,; "], "no words are given"),
         (["PICTURES", "--classes", "car; CAR"], "occurs twice"),

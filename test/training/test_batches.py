@@ -1,0 +1,159 @@
+"""Training batches: what augmentation may do to a picture, and what a pixel is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from ovseg_ros.text import StaticTextEncoder  # noqa: E402
+from ovseg_ros.training.batches import Batches, augment  # noqa: E402
+from ovseg_ros.training.recipe import Recipe  # noqa: E402
+from ovseg_ros.training.sources import Picture  # noqa: E402
+from ovseg_ros.training.words import OTHER, Region, WordMix, WordSampler  # noqa: E402
+
+PAINT = np.array([[230, 30, 30], [30, 230, 30], [30, 30, 230], [230, 230, 30]], np.uint8)
+KINDS = {"red": ("red",), "green": ("green",), "blue": ("blue",), "yellow": ("yellow",)}
+REGIONS = tuple(Region(kind, words) for kind, words in KINDS.items())
+STEADY = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Batches switch OpenCV's threads off, for the process they run in."""
+    before = cv2.getNumThreads()
+    yield
+    cv2.setNumThreads(before)
+
+
+def painted(seed: int, height: int = 90, width: int = 120) -> Picture:
+    """A picture whose colours tell its ids."""
+    ids = np.random.default_rng(seed).integers(0, 4, (height // 15, width // 15))
+    ids = ids.repeat(15, axis=0).repeat(15, axis=1).astype(np.uint8)
+    return Picture(PAINT[ids], ids, REGIONS)
+
+
+def recipe(**options: object) -> Recipe:
+    return Recipe("toy", "toy", (64, 64), crop=(64, 80), **options)  # type: ignore[arg-type]
+
+
+class Painted:
+    """A source of painted pictures."""
+
+    kinds = KINDS
+    colours = ()
+
+    def __len__(self) -> int:
+        return 5
+
+    def load(self, index: int) -> Picture:
+        return painted(index)
+
+    def pixel_counts(self) -> dict[str, int]:
+        return dict.fromkeys(KINDS, 100)
+
+
+def nearest_paint(rgb: np.ndarray) -> np.ndarray:
+    return np.abs(rgb[..., None, :].astype(int) - PAINT.astype(int)).sum(axis=-1).argmin(axis=-1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_image_and_ids_stay_together(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    result = augment(painted(seed), recipe(zoom=(0.5, 1.5), **STEADY), rng)
+    assert result.rgb.shape == (64, 80, 3)
+    assert result.ids.shape == (64, 80)
+    # away from edges, where interpolation mixes colours
+    same = cv2.erode(result.ids, np.ones((5, 5))) == cv2.dilate(result.ids, np.ones((5, 5)))
+    sure = same & (result.ids != 255)
+    assert sure.mean() > 0.1
+    assert (nearest_paint(result.rgb)[sure] == result.ids[sure]).mean() > 0.999
+
+
+def test_outside_the_picture_there_is_no_truth() -> None:
+    result = augment(painted(0, 30, 45), recipe(zoom=(1.0, 1.0), stretch=0.0, **STEADY), np.random.default_rng(0))
+    assert (result.ids != 255).sum() == pytest.approx(30 * 45, abs=80)
+    outside = cv2.erode((result.ids == 255).astype(np.uint8), np.ones((3, 3))) > 0
+    assert result.rgb[outside].max() < 40  # black but for the noise
+
+
+def test_half_of_the_pictures_are_mirrored() -> None:
+    ids = np.zeros((64, 80), np.uint8)
+    ids[:, 40:] = 1
+    picture = Picture(PAINT[ids], ids, REGIONS)
+    fixed = recipe(zoom=(1.0, 1.0), stretch=0.0, **STEADY)
+    left = [augment(picture, fixed, np.random.default_rng(seed)).ids[32, 5] for seed in range(60)]
+    assert set(left) == {0, 1}
+    assert 15 < sum(left) < 45
+
+
+def test_light_changes_and_ids_do_not() -> None:
+    fixed = recipe(zoom=(1.0, 1.0), stretch=0.0)
+    results = [augment(painted(1, 64, 80), fixed, np.random.default_rng(seed)) for seed in range(8)]
+    means = [r.rgb.mean() for r in results]
+    assert np.ptp(means) > 20
+    assert all(set(np.unique(r.ids)) <= {0, 1, 2, 3, 255} for r in results)
+
+
+def test_the_source_picture_is_left_alone() -> None:
+    picture = painted(2)
+    before = picture.rgb.copy(), picture.ids.copy()
+    augment(picture, recipe(), np.random.default_rng(0))
+    np.testing.assert_array_equal(picture.rgb, before[0])
+    np.testing.assert_array_equal(picture.ids, before[1])
+
+
+@pytest.fixture
+def batches(tiny_encoder: StaticTextEncoder) -> Batches:
+    mix = WordMix(leave_out=0.5, left_out=0.4, absent=6)
+    sampler = WordSampler(KINDS, (), {"red": 2.0}, tiny_encoder, mix)
+    return Batches(Painted(), sampler, recipe(batch=3, steps=10, **STEADY))
+
+
+def test_a_pixel_is_asked_for_the_word_of_its_colour(batches: Batches, tiny_encoder: StaticTextEncoder) -> None:
+    vectors = tiny_encoder.encode(list(KINDS))
+    others = 0
+    for step in range(10):
+        batch = batches[step]
+        assert batch.images.shape == (3, 3, 64, 80)
+        assert batch.targets.shape == (3, 16, 20)
+        k = len(batch.text)
+        assert batch.weights.shape == (k + 1,)
+        assert float(batch.images.min()) >= -1
+        assert float(batch.images.max()) <= 1
+        rgb = (batch.images.permute(0, 2, 3, 1).numpy() + 1) * 127.5
+        paint = nearest_paint(rgb[:, 2::4, 2::4])
+        word = (batch.text.numpy() @ vectors.T).argmax(axis=1)  # the colour nearest to each row of the table
+        hits = named = 0
+        for place in np.ndindex(paint.shape):
+            target = int(batch.targets[place])
+            others += target == k
+            if 0 <= target < k:
+                named += 1
+                hits += word[target] == paint[place]
+        assert hits > 0.85 * named  # edges are mixed
+        assert batch.targets.min() >= -100
+        assert not ((batch.targets < 0) & (batch.targets != -100)).any()
+    assert others > 0
+    assert OTHER == -1
+
+
+def test_a_batch_is_a_function_of_seed_and_step_alone(batches: Batches) -> None:
+    first = [batches[step] for step in (0, 1, 2)]
+    for step in (2, 0, 1):
+        again = batches[step]
+        assert torch.equal(again.images, first[step].images)
+        assert torch.equal(again.targets, first[step].targets)
+        assert torch.equal(again.text, first[step].text)
+    assert not torch.equal(first[0].images, first[1].images)
+
+
+def test_every_epoch_shows_every_picture_once(batches: Batches) -> None:
+    draws = [batches._index(draw) for draw in range(15)]
+    epochs = [draws[i : i + 5] for i in (0, 5, 10)]
+    assert all(sorted(epoch) == list(range(5)) for epoch in epochs)
+    assert epochs[0] != epochs[1] or epochs[1] != epochs[2]
