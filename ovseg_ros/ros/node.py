@@ -267,8 +267,7 @@ class SegmentNode(ros.Node):
 
 
 def main(args: Sequence[str] | None = None, segmenter: Callable[[Settings], Segmenter] | None = None) -> int:
-    """Run the node until Ctrl-C or SIGTERM and return the exit code; `args` as in `sys.argv`.
-
+    """Run the node until Ctrl-C or SIGTERM; `args` as in `sys.argv`. Returns the exit code:
     0 after a clean end, 2 where an argument, parameter, model or vocabulary can't be used, 1 for other failures.
     """
     node = None
@@ -281,6 +280,7 @@ def main(args: Sequence[str] | None = None, segmenter: Callable[[Settings], Segm
         return 0
     except (OvsegError, RuntimeError) as error:  # rcl's errors are RuntimeErrors
         print(f"ovseg: {error}", file=sys.stderr)
+        ros.rclpy.try_shutdown()
         return 2
     try:
         while ros.rclpy.ok():
