@@ -53,7 +53,7 @@ def test_a_bad_file_is_a_model_error(tmp_path: Path, content: bytes) -> None:
 
 
 def test_an_unknown_recipe_is_refused_with_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="'stret'; known: mini.*, street"):
+    with pytest.raises(ModelError, match=r"'stret'; known: mini.*, street"):
         Recipe.load("stret")
     with pytest.raises(ModelError, match="nowhere"):
         Recipe.load(str(tmp_path / "nowhere.yaml"))
