@@ -29,7 +29,8 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={
         NAME: ["py.typed"],
-        f"{NAME}.sim": ["*.npz", "*.zip"],
+        f"{NAME}.sim": ["*.npz"],
+        f"{NAME}.training": ["recipes/*.yaml"],
         f"{NAME}.standalone.interfaces": ["*/msg/*.msg", "*/srv/*.srv"],
     },
     data_files=[

@@ -45,7 +45,7 @@ class Child:
     def text(self) -> str:
         return self.log.read_text("utf-8")
 
-    def end(self, number: int, timeout: float = 10.0) -> int:
+    def end(self, number: int, timeout: float = 60.0) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(timeout)
@@ -117,7 +117,7 @@ class Peer:
         self.images.publish(message)
         return message
 
-    def call(self, kind: Any, service: str, request: Any, timeout: float = 15.0) -> Any:
+    def call(self, kind: Any, service: str, request: Any, timeout: float = 60.0) -> Any:
         client = self.node.create_client(kind, service)
         assert client.wait_for_service(timeout), service
         future = client.call_async(request)
@@ -131,9 +131,9 @@ class Peer:
 
     def connect(self, masks: bool = True) -> None:
         """Wait until the node hears the images (and is heard)."""
-        until(lambda: self.images.get_subscription_count() > 0, 15)
+        until(lambda: self.images.get_subscription_count() > 0)
         if masks:
-            until(lambda: self.node.count_publishers("/ovseg/mask") > 0, 15)
+            until(lambda: self.node.count_publishers("/ovseg/mask") > 0)
 
     def close(self) -> None:
         self.executor.shutdown()
@@ -142,8 +142,8 @@ class Peer:
         self.thread.join(5)
 
 
-def until(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
-    """Wait for a condition and return its value; fail the test after `timeout` seconds."""
+def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
+    """Wait for a condition and return its value; fail after `timeout` seconds, which a busy machine may take."""
     end = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < end, "timed out"

@@ -26,7 +26,7 @@ def run_camera(options: dict) -> int:
     node = ros.Node("camera")
     reliability = getattr(ros.ReliabilityPolicy, options.get("reliability", "reliable").upper())
     publisher = node.create_publisher(ros.Image, "image", ros.QoSProfile(depth=5, reliability=reliability))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while publisher.get_subscription_count() < 1 and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(options.get("settle", 0.0))

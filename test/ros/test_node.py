@@ -37,7 +37,7 @@ def labels(mask) -> np.ndarray:
 def stream(peer, received, count=1, **send):
     """Send images until `count` more messages are in `received`; return those."""
     start = len(received)
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while len(received) < start + count:
         assert time.monotonic() < end, "nothing came"
         peer.send(**send)
@@ -112,7 +112,7 @@ def test_points_come_with_depth_of_the_stamp(peer, node):
     info = peer.node.create_publisher(ros.CameraInfo, "camera_info", ros.qos_profile_sensor_data)
     peer.connect(masks=False)
     until(lambda: depth.get_subscription_count() and info.get_subscription_count())
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not clouds and time.monotonic() < end:
         stamp = peer.node.get_clock().now().to_msg()
         message = ros.Image(height=48, width=64, encoding="32FC1", step=256)
@@ -244,7 +244,7 @@ def test_bad_frames_are_dropped_and_counted_by_reason(peer, node, fields, reason
     peer.connect()
     stream(peer, masks)
     before = int(until(latest).get(f"dropped: {reason}", 0))
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while int(latest().get(f"dropped: {reason}", 0)) == before:
         assert time.monotonic() < end, latest()
         peer.send(name="bad", **fields)
@@ -262,7 +262,7 @@ def test_lazy_outputs(peer, node):
     peer.record(ros.LabelInfo, "/ovseg/label_info", peer.latched())
     peer.connect(masks=False)
     before = int(until(latest).get("dropped: no subscriber", 0))
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while int(latest().get("dropped: no subscriber", 0)) < before + 5:
         assert time.monotonic() < end, latest()
         peer.send()
@@ -275,14 +275,14 @@ def test_a_stream_that_stops_is_explained_and_returns(peer, node):
     peer.connect()
     stream(peer, masks)
     until(lambda: latest().get("message", "").endswith("fps"))
-    until(lambda: "no image for" in latest()["message"], 5)
+    until(lambda: "no image for" in latest()["message"])
     assert "/peer is there and sends nothing" in latest()["message"]
     peer.node.destroy_publisher(peer.images)
-    until(lambda: "no publisher" in latest()["message"], 5)
+    until(lambda: "no publisher" in latest()["message"])
     peer.images = peer.node.create_publisher(ros.Image, "image", 5)
     peer.connect()
     stream(peer, masks, 3)
-    until(lambda: latest()["message"].endswith("fps"), 5)
+    until(lambda: latest()["message"].endswith("fps"))
 
 
 def test_stamps_that_jump_back_stall_nothing(peer, node):
@@ -292,7 +292,7 @@ def test_stamps_that_jump_back_stall_nothing(peer, node):
     stream(peer, masks, 3)
     message = peer.send()
     message.header.stamp.sec, message.header.frame_id = 12, "old"
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while not any(mask.header.frame_id == "old" for mask in masks):
         assert time.monotonic() < end
         peer.images.publish(message)

@@ -21,14 +21,14 @@ QUICK = ["--ros-args", "-p", "image_timeout:=1.0", "-p", "diagnostics_period:=0.
 @pytest.mark.parametrize(("number", "busy"), [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, True)])
 def test_signals_end_it_cleanly(spawn, peer, number, busy):
     node = spawn("node", delay=0.05)
-    until(lambda: "ready after" in node.text, 20)
+    until(lambda: "ready after" in node.text)
     if busy:
         masks = peer.record(ros.Image, "/ovseg/mask")
         camera = spawn("camera", rate=60, frames=600)
         until(lambda: len(masks) > 3)
     started = time.monotonic()
     assert node.end(number) == 0
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
     assert "Traceback" not in node.text
     assert "Error" not in node.text
     if busy:
@@ -37,7 +37,7 @@ def test_signals_end_it_cleanly(spawn, peer, number, busy):
 
 def test_signals_that_come_twice_and_while_loading(spawn, peer):
     node = spawn("node", load_delay=3.0)
-    until(lambda: peer.node.count_publishers("/ovseg/mask"), 20)
+    until(lambda: peer.node.count_publishers("/ovseg/mask"))
     time.sleep(0.3)
     assert "ready after" not in node.text
     node.process.send_signal(signal.SIGINT)
@@ -59,7 +59,7 @@ def test_signals_that_come_twice_and_while_loading(spawn, peer):
 )
 def test_bad_starts_end_with_a_sentence(spawn, options, arguments, code, text):
     node = spawn("node", arguments, **options)
-    assert node.process.wait(20) == code
+    assert node.process.wait(90) == code
     assert text in node.text
     assert "Traceback" not in node.text
 
@@ -68,10 +68,10 @@ def test_visible_while_the_model_loads(spawn, peer):
     node = spawn("node", load_delay=3.0)
     masks = peer.record(ros.Image, "/ovseg/mask")
     client = peer.node.create_client(ros.SetVocabulary, "set_vocabulary")
-    assert client.wait_for_service(20)
+    assert client.wait_for_service(60)
     assert "ready after" not in node.text
     assert peer.set_words("early", "bird").success  # waits for the model
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not masks and time.monotonic() < end:
         peer.send()
         time.sleep(0.03)
@@ -87,9 +87,9 @@ def test_newest_frame_wins_over_the_wire(spawn, peer):
         masks.append((time.monotonic(), int(mask.header.frame_id)))
 
     peer.node.create_subscription(ros.Image, "/ovseg/mask", note, 10)
-    until(lambda: peer.node.count_publishers("/ovseg/mask"), 20)
+    until(lambda: peer.node.count_publishers("/ovseg/mask"))
     camera = spawn("camera", rate=50, frames=150, settle=0.5, size=[120, 160])
-    camera.process.wait(20)
+    camera.process.wait(90)
     sent = json.loads(camera.text.splitlines()[-1])
     numbers = [number for _, number in masks]
     assert numbers == sorted(set(numbers))
@@ -114,9 +114,9 @@ def test_new_words_under_flow_drop_and_mix_nothing(spawn, peer):
 
     peer.node.create_subscription(ros.Image, "/ovseg/mask", on_mask, 10)
     peer.node.create_subscription(ros.LabelInfo, "/ovseg/label_info", on_info, peer.latched())
-    until(lambda: peer.node.count_publishers("/ovseg/mask"), 20)
+    until(lambda: peer.node.count_publishers("/ovseg/mask"))
     camera = spawn("camera", rate=20, frames=1000, settle=1.5, size=[120, 160])
-    until(lambda: len(masks) > 10, 20)
+    until(lambda: len(masks) > 10)
     begun, delays = len(events), []
     for count in (3, 20, 5):
         started = time.monotonic()
@@ -142,9 +142,9 @@ def test_new_words_under_flow_drop_and_mix_nothing(spawn, peer):
 def test_every_camera_is_heard(spawn, peer, wish, camera):
     node = spawn("node", [*QUICK, "-p", f"image_reliability:={wish}"])
     masks = peer.record(ros.Image, "/ovseg/mask")
-    until(lambda: peer.node.count_publishers("/ovseg/mask"), 20)
+    until(lambda: peer.node.count_publishers("/ovseg/mask"))
     spawn("camera", reliability=camera, rate=20, frames=300, size=[48, 64])
-    until(lambda: len(masks) > 5, 15)
+    until(lambda: len(masks) > 5)
     said = "can't hear; subscribing best effort" in node.text
     assert said == (wish == "reliable" and camera == "best_effort")
     assert "Traceback" not in node.text
@@ -155,7 +155,7 @@ def test_compressed_where_nothing_else_is_published(spawn, peer):
     masks = peer.record(ros.Image, "/ovseg/mask")
     images = peer.node.create_publisher(ros.CompressedImage, "/front/image_raw/compressed", 5)
     data = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while len(masks) < 3:
         assert time.monotonic() < end
         message = ros.CompressedImage(format="rgb8; jpeg compressed bgr8")
@@ -167,7 +167,7 @@ def test_compressed_where_nothing_else_is_published(spawn, peer):
 
 def test_two_nodes_of_one_name_are_told(spawn):
     first, second = spawn("node", QUICK), spawn("node", QUICK)
-    until(lambda: "2 nodes are called /ovseg" in first.text and "2 nodes are called /ovseg" in second.text, 15)
+    until(lambda: "2 nodes are called /ovseg" in first.text and "2 nodes are called /ovseg" in second.text)
     assert first.end(signal.SIGINT) == 0
     assert second.end(signal.SIGINT) == 0
 
@@ -176,11 +176,11 @@ def test_a_wrong_topic_gets_a_hint(spawn, peer):
     node = spawn("node", [*QUICK, "-r", "image:=/camera"])
     peer.node.create_publisher(ros.Image, "/front/image_raw", 5)
     peer.node.create_publisher(ros.LabelInfo, "/other", 5)
-    until(lambda: "no image for" in node.text, 15)
+    until(lambda: "no image for" in node.text)
     assert "on /camera: no publisher; is the camera running (there are images on" in node.text
     assert "/front/image_raw" in node.text
     wrong = spawn("node", [*QUICK, "-r", "image:=/other", "-r", "__node:=wrong"])
-    until(lambda: "sends vision_msgs/msg/LabelInfo, not sensor_msgs/msg/Image" in wrong.text, 15)
+    until(lambda: "sends vision_msgs/msg/LabelInfo, not sensor_msgs/msg/Image" in wrong.text)
 
 
 def resident(child) -> float:
