@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -143,7 +144,7 @@ def _read_table(path: Path, vocabulary: Vocabulary, encoder: TextEncoder) -> Flo
     """A cached table, or None where there is none or it is damaged (it is then written anew)."""
     try:
         table: FloatArray = np.load(path)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
     widest = max(len(words) for words in vocabulary.classes)
     return table if table.shape == (len(vocabulary), widest, encoder.width) else None

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,6 +16,8 @@ from ovseg_ros.errors import VocabularyError
 MAX_CLASSES = 1024  # what an engine's class axis holds
 MAX_SYNONYMS = 32  # per class
 MAX_WORD_LENGTH = 200  # characters
+CONTROL = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories that no word needs
+JOINERS = "\u200c\u200d"  # but some scripts do need these two
 DEFAULT_TEMPLATES = ("{}",)
 
 
@@ -67,12 +70,12 @@ class Vocabulary:
         classes = tuple(_parse_entry(entry) for entry in entries)
         names = [words[0] for words in classes]
         if isinstance(thresholds, Mapping):
-            unknown = sorted(set(thresholds) - set(names))
-            if unknown:
-                raise VocabularyError(f"a threshold is given for {_show(unknown[0])}, which is no class")
+            unknown = next((name for name in thresholds if name not in names), None)
+            if unknown is not None:
+                raise VocabularyError(f"a threshold is given for {_show(unknown)}, which is no class")
             thresholds = [thresholds.get(name) for name in names]
-        levels = tuple(None if t is None or t != t else float(t) for t in thresholds or ())
-        return cls(classes, tuple(templates or DEFAULT_TEMPLATES), levels, version)
+        levels = tuple(_parse_threshold(level) for level in _listed(thresholds, "thresholds"))
+        return cls(classes, tuple(_listed(templates, "templates")) or DEFAULT_TEMPLATES, levels, version)
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
@@ -90,7 +93,7 @@ class Vocabulary:
             content = {"classes": content}
         if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
             raise VocabularyError(f"{path} must hold a list of words, or a mapping with a list `classes`")
-        unknown = sorted(set(content) - {"classes", "templates", "thresholds"})
+        unknown = [key for key in content if key not in ("classes", "templates", "thresholds")]
         if unknown:
             raise VocabularyError(f"{path} has the unknown key {unknown[0]!r}; known: classes, templates, thresholds")
         return cls.parse(content["classes"], templates=content.get("templates"), thresholds=content.get("thresholds"))
@@ -120,6 +123,19 @@ def _parse_entry(entry: object) -> tuple[str, ...]:
     return words
 
 
+def _listed(values: object, what: str) -> list[Any]:
+    """A list or tuple as a list; None is an empty one."""
+    if values is None or isinstance(values, (list, tuple)):
+        return list(values or ())
+    raise VocabularyError(f"{what} come as a list, not as {_show(values)}")
+
+
+def _parse_threshold(value: object) -> float | None:
+    if value is None or isinstance(value, (int, float)):
+        return None if value is None or value != value else float(value)
+    raise VocabularyError(f"the threshold {_show(value)} is no number; a confidence lies in 0..1")
+
+
 def _check_classes(classes: tuple[tuple[str, ...], ...]) -> None:
     if not classes:
         raise VocabularyError("the vocabulary is empty; give at least one word")
@@ -147,7 +163,7 @@ def _check_word(word: str) -> None:
         raise VocabularyError(
             f"a word of {len(word)} characters is too long ({_show(word)}); at most {MAX_WORD_LENGTH} are taken"
         )
-    bad = next((c for c in word if unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn")), None)
+    bad = next((c for c in word if unicodedata.category(c) in CONTROL and c not in JOINERS), None)
     if bad is not None:
         raise VocabularyError(f"the word {_show(word)} has the control character U+{ord(bad):04X}; remove it")
     if not any(c.isalnum() for c in word):

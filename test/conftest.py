@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ else:
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
     settings.register_profile("ovseg", max_examples=50, deadline=None, derandomize=True, suppress_health_check=slow)
     settings.load_profile("ovseg")
+
+# A shell's background job has Ctrl-C ignored, and processes that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if TYPE_CHECKING:  # tests of the node also run where only ROS 2 is
     from ovseg_ros.engine.cache import Graph

@@ -50,7 +50,11 @@ def run(options: argparse.Namespace) -> int:
     sources = list(_expand(options.sources))
     words = read_words(options.classes) if options.classes else None
     segmenter = Segmenter.load(options.model, words, device=options.device, threshold=options.threshold)
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"cannot write to the folder {options.out}: {error.strerror}") from error
+    options.taken = set()  # names of results, so that a.png and a.jpg do not overwrite each other
     results: list[dict[str, Any]] = []
     failed = 0
     for source in tqdm(sources, unit="source", disable=options.json or len(sources) < 2):
@@ -103,16 +107,24 @@ def _image(path: Path, segmenter: Segmenter, options: argparse.Namespace) -> dic
     rgb = _rgb(bgr)
     result = segmenter.segment(rgb)
     drawn = overlay(rgb, result, options.alpha)
-    target = options.out / f"{path.stem}_overlay.png"
-    mask = options.out / f"{path.stem}_mask.png"
+    name = _free_name(path, options.taken)
+    target, mask = options.out / f"{name}_overlay.png", options.out / f"{name}_mask.png"
     cv2.imwrite(str(target), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
     cv2.imwrite(str(mask), result.labels)
     return _describe(str(path), str(target), result) | {"mask": str(mask)}
 
 
+def _free_name(path: Path, taken: set[str]) -> str:
+    """A name for the results of `path`: its stem, with ending or number where an earlier source has that."""
+    names = itertools.chain([path.stem, path.name.replace(".", "_")], (f"{path.stem}_{i}" for i in itertools.count(2)))
+    name = next(name for name in names if name not in taken)
+    taken.add(name)
+    return name
+
+
 def _video(source: str, segmenter: Segmenter, options: argparse.Namespace) -> dict[str, Any]:
     name, fps, images = open_frames(source, options.topic)
-    target = options.out / f"{name}_overlay.mp4"
+    target = options.out / f"{_free_name(Path(name), options.taken)}_overlay.mp4"
     writer: cv2.VideoWriter | None = None
     result: Segmentation | None = None
     start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -143,7 +144,8 @@ def _replace_folder(new: Path, target: Path) -> None:
     """Move `new` to `target`; of two builders at once, either's result will do."""
     if target.exists():
         old = target.with_name(f".old-{target.name}-{os.getpid()}")
-        target.rename(old)
+        with contextlib.suppress(FileNotFoundError):  # another builder was first
+            target.rename(old)
         shutil.rmtree(old, ignore_errors=True)
     try:
         new.rename(target)

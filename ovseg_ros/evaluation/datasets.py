@@ -61,6 +61,8 @@ class FolderDataset:
 
     def __init__(self, images: Path, masks: Path, classes: Sequence[str], remedy: str = "") -> None:
         self.classes = tuple(classes)
+        if len(self.classes) > IGNORE:
+            raise DatasetError(f"{len(self.classes)} classes are too many for uint8 labels; at most {IGNORE}")
         self._remedy = f"; {remedy}" if remedy else ""
         for folder in (images, masks):
             if not folder.is_dir():

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ class Trainer:
         os.replace(scratch, self.checkpoint)
 
     def _restore(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=False)
+        state = _load(self.checkpoint)
         if state["recipe"] != repr(self.recipe):
             raise ModelError(
                 f"{self.checkpoint} belongs to another recipe; continue with the same one, or give another --out"
@@ -161,13 +162,22 @@ class Trainer:
                 f"{self.recipe.name} continues from {self.recipe.start}, and {checkpoint} is not there; "
                 f"run `ovseg train {self.recipe.start}` first"
             )
-        state = torch.load(checkpoint, weights_only=False)
+        state = _load(checkpoint)
         self.net.load_state_dict(state["average"])
         self.average.load_state_dict(state["average"])
 
     def _log(self, loss: float) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": self.step, "loss": round(loss, 5)}) + "\n")
+
+
+def _load(checkpoint: Path) -> dict[str, Any]:
+    """A checkpoint's state; a damaged file is a ModelError."""
+    try:
+        state: dict[str, Any] = torch.load(checkpoint, weights_only=False)
+        return state
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise ModelError(f"{checkpoint} is damaged ({error}); delete it to start anew") from error
 
 
 def _fast_bfloat16() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def publish(
     Args:
         checkpoint: a run's `checkpoint.pt`.
         recipe: the run's.
-        text_folder: the text encoder it was trained with; named in the manifest relative to `folder`.
+        text_folder: the text encoder it was trained with; copied beside `folder` where none is there.
         classes: the vocabulary the model starts with.
         folder: the checkpoint's folder, made or overwritten.
         camvid_root: where CamVid lies, for `street`.
@@ -43,11 +44,13 @@ def publish(
     net = PixelText(state["config"])
     net.load_state_dict(state["average"])
     folder.mkdir(parents=True, exist_ok=True)
-    encoder = StaticTextEncoder(text_folder)
+    if not (folder.parent / "text").exists():  # a checkpoint has its text encoder beside it
+        shutil.copytree(text_folder, folder.parent / "text")
+    encoder = StaticTextEncoder(folder.parent / "text")
     export_onnx(OnePass(net, recipe.deploy_size), folder / GRAPH_FILE, encoder.width)
     manifest: dict[str, Any] = {
         "name": recipe.name,
-        "text_encoder": "../" + text_folder.name,
+        "text_encoder": "../text",
         "text_identity": encoder.identity,
         "weights_hash": file_hash(folder / GRAPH_FILE),
         "size": list(recipe.deploy_size),
@@ -60,7 +63,7 @@ def publish(
         "scores": {},
     }
     _write(folder / MANIFEST_FILE, manifest)
-    reports = measure(str(folder), recipe, camvid_root)
+    reports = measure(str(folder.resolve()), recipe, camvid_root)
     manifest["scores"] = {name: report.miou for name, report in reports.items()}
     _write(folder / MANIFEST_FILE, manifest)
     (folder / "README.md").write_text(card(manifest, reports), encoding="utf-8")

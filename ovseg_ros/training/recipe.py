@@ -64,14 +64,17 @@ class Recipe:
         else:
             try:
                 text = path.read_text(encoding="utf-8")
-            except OSError as error:
+            except (OSError, UnicodeDecodeError) as error:
                 raise ModelError(f"cannot read the recipe {path}: {error}") from error
-        content = yaml.safe_load(text)
-        known_keys = {f.name for f in fields(cls)}
-        unknown = sorted(set(content) - known_keys) if isinstance(content, dict) else ["(not a mapping)"]
-        if unknown:
-            raise ModelError(f"the recipe {name} has the unknown key {unknown[0]}; known: {sorted(known_keys)}")
-        content = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        content["words"] = WordMix(**content.get("words", {}))
-        recipe = cls(**content)
+        try:
+            content = yaml.safe_load(text)
+            if not isinstance(content, dict):
+                raise TypeError("it is no mapping")
+            content = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+            content["words"] = WordMix(**content.get("words", {}))
+            recipe = cls(**content)
+        except (yaml.YAMLError, TypeError) as error:
+            keys = ", ".join(f.name for f in fields(cls))
+            problem = " ".join(str(error).split())
+            raise ModelError(f"the recipe {name} cannot be read: {problem}; its keys are {keys}") from error
         return replace(recipe, **{k: v for k, v in overrides.items() if v is not None})

@@ -96,7 +96,8 @@ class WordSampler:
         words = [self._word(key, rng) for key in kept]
         target = dict.fromkeys(keys, OTHER) | {key: i for i, key in enumerate(kept)}
         weights = [self.weights.get(kind, 1.0) for _, kind in kept]
-        negatives = self._absent(keys, words, coloured, rng)
+        left_out = [self.kinds[kind][0] for (_, kind), place in target.items() if place == OTHER]
+        negatives = self._absent(keys, words, left_out, coloured, rng)
         text = self._embed(words + negatives)
         noise = rng.normal(size=text.shape).astype(np.float32)
         text = text + self.mix.noise * noise / np.linalg.norm(noise, axis=1, keepdims=True)
@@ -114,7 +115,9 @@ class WordSampler:
         word = words[0] if len(words) == 1 or rng.random() < self.mix.name else str(rng.choice(words[1:]))
         return f"{colour} {word}" if colour else word
 
-    def _absent(self, keys: Sequence[Key], words: list[str], coloured: bool, rng: np.random.Generator) -> list[str]:
+    def _absent(
+        self, keys: Sequence[Key], words: list[str], left_out: list[str], coloured: bool, rng: np.random.Generator
+    ) -> list[str]:
         """Words for things the batch does not show: other kinds, other colours, and words about anything."""
         shown = {kind for _, kind in keys}
         present = set(keys)
@@ -128,7 +131,7 @@ class WordSampler:
                 if key not in present:
                     found.append(self._word(key, rng))
         pool = rng.choice(self._strangers, size=4 * self.mix.absent, replace=False)
-        similarity = (self._embed([str(w) for w in pool]) @ self._embed(words).T).max(axis=1)
+        similarity = (self._embed([str(w) for w in pool]) @ self._embed(words + left_out).T).max(axis=1)
         strangers = [str(w) for w, s in zip(pool, similarity, strict=True) if s < 0.35]
         found += strangers[: self.mix.absent - len(found)]
         return [word for word in dict.fromkeys(found) if word not in words]
