@@ -28,7 +28,7 @@ SetBool = service("std_srvs/srv/SetBool")
 
 def _setup() -> Path | None:
     candidates = [os.environ.get("ROS2_SETUP", ""), f"/opt/ros/{os.environ.get('ROS_DISTRO', '-')}/setup.bash"]
-    return next((Path(c) for c in [*candidates, "/work/ros2/setup.bash"] if c and Path(c).is_file()), None)
+    return next((Path(c) for c in candidates if c and Path(c).is_file()), None)
 
 
 SETUP = _setup()
