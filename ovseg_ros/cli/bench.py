@@ -83,7 +83,8 @@ class Probe:
         self._options = options
         self._latencies: list[float] = []
         self._arrivals: list[float] = []
-        self._versions: list[int] = []
+        self._stamps: list[float] = []
+        self._announced = False
         self._diagnostics: list[dict[str, str]] = []
         self._memory_mb: list[float] = []
         self._asked = self._in_force = float("nan")
@@ -93,7 +94,7 @@ class Probe:
         base = f"{NAMESPACE}/ovseg"
         self._node.create_subscription(ros.Image, f"{base}/mask", self._on_mask, ros.QoSProfile(depth=50))
         qos = ros.QoSProfile(depth=50)
-        self._node.create_subscription(ros.DetectedClasses, f"{base}/detected_classes", self._on_classes, qos)
+        self._node.create_subscription(ros.LabelInfo, f"{base}/label_info", self._on_label_info, qos)
         self._node.create_subscription(ros.DiagnosticArray, "/diagnostics", self._on_diagnostics, qos)
         self._set_words = self._node.create_client(ros.SetVocabulary, f"{NAMESPACE}/set_vocabulary")
         self._get_words = self._node.create_client(ros.GetVocabulary, f"{NAMESPACE}/get_vocabulary")
@@ -124,8 +125,8 @@ class Probe:
         sent, got = self._options.frames, len(self._arrivals)
         latencies = np.array(self._latencies[WARM_UP:]) * 1e3
         seconds = self._arrivals[-1] - self._arrivals[WARM_UP]
-        engine = [float(d["engine ms"]) for d in self._diagnostics if d.get("engine ms")]
-        total = [float(d["total ms"]) for d in self._diagnostics if d.get("total ms")]
+        busy = [d for d in self._diagnostics if d.get("engine ms", "n/a") != "n/a"]
+        engine, total = ([float(d[key]) for d in busy] for key in ("engine ms", "total ms"))
         return {
             "model": self._options.model,
             "size": f"{self._options.width}x{self._options.height}",
@@ -135,6 +136,9 @@ class Probe:
             "frames": sent,
             "masks": got,
             "missing": sent - got,
+            "missing_after_warm_up": int(
+                np.rint(np.diff(self._stamps[WARM_UP:]) * self._options.fps - 1).clip(0).sum()
+            ),
             "latency_p50_ms": round(float(np.percentile(latencies, 50)), 2),
             "latency_p95_ms": round(float(np.percentile(latencies, 95)), 2),
             "latency_p99_ms": round(float(np.percentile(latencies, 99)), 2),
@@ -148,12 +152,14 @@ class Probe:
         now = self._node.get_clock().now().nanoseconds
         stamp = message.header.stamp
         self._latencies.append((now - stamp.sec * 1_000_000_000 - stamp.nanosec) / 1e9)
+        self._stamps.append(stamp.sec + stamp.nanosec * 1e-9)
         self._arrivals.append(time.monotonic())
+        if self._announced and np.isnan(self._in_force):
+            self._in_force = self._arrivals[-1]
 
-    def _on_classes(self, message: Any) -> None:
-        if self._versions and message.vocabulary_version > self._versions[-1]:
-            self._in_force = time.monotonic()
-        self._versions.append(message.vocabulary_version)
+    def _on_label_info(self, message: Any) -> None:
+        # it comes before the first mask that uses the words
+        self._announced = [c.class_name for c in message.class_map] == list(CHANGED_WORDS)
 
     def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:
