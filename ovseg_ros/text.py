@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from ovseg_ros.errors import ModelError, VocabularyError
 from ovseg_ros.hashing import file_hash
-from ovseg_ros.vocabulary import Vocabulary
+from ovseg_ros.vocabulary import DEFAULT_TEMPLATES, Vocabulary
 
 FloatArray = NDArray[np.float32]
 
@@ -122,7 +122,8 @@ def text_table(vocabulary: Vocabulary, encoder: TextEncoder, cache: Path | None 
     unique = list(dict.fromkeys(flat))
     prompts = [template.replace("{}", word) for template in vocabulary.templates for word in unique]
     vectors = encoder.encode(prompts).reshape(len(vocabulary.templates), len(unique), -1)
-    alone = encoder.encode(unique)
+    # the word must be known by itself: a template's own words would hide that it is not
+    alone = vectors[0] if vocabulary.templates == DEFAULT_TEMPLATES else encoder.encode(unique)
     lost = next((word for word, row in zip(unique, alone, strict=True) if not row.any()), None)
     if lost is not None:
         raise VocabularyError(f"the text encoder knows no part of the word {lost!r}; try an English word")

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ovseg_ros.cli import camera
-from ovseg_ros.cli.children import stop
+from ovseg_ros.cli.children import start_node, stop
 from ovseg_ros.errors import OvsegError
 
 NAMESPACE = "/bench"
@@ -45,23 +44,13 @@ def run(options: argparse.Namespace) -> int:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     from ovseg_ros import ros
 
-    node_command = [sys.executable, "-m", "ovseg_ros.cli", "node", "--ros-args", "-r", f"__ns:={NAMESPACE}"]
-    node_command += [
-        "-r",
-        f"image:={NAMESPACE}/image",
-        "-p",
-        f"model:={options.model}",
-        "-p",
-        "diagnostics_period:=1.0",
-    ]
-    node_command += ["-p", f"vocabulary:={json.dumps(FIRST_WORDS)}"]
     arguments = ["--topic", f"{NAMESPACE}/image", "--frames", str(options.frames), "--fps", str(options.fps)]
     arguments += ["--width", str(options.width), "--height", str(options.height), "--replay", "24"]
     children: list[subprocess.Popen[bytes]] = []
     ros.rclpy.init(args=[])
     try:
         probe = Probe(options)
-        children.append(subprocess.Popen(node_command))
+        children.append(start_node(NAMESPACE, f"{NAMESPACE}/image", FIRST_WORDS, model=options.model))
         probe.wait_for_node(90.0, children[0])
         children.append(subprocess.Popen(camera.command([*arguments, "--subscribers", "1", "--wait", "60"])))
         probe.watch(children[0], children[1])

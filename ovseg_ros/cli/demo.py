@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ovseg_ros.cli import camera
-from ovseg_ros.cli.children import stop
+from ovseg_ros.cli.children import start_node, stop
 from ovseg_ros.errors import OvsegError
 
 READY_SECONDS = 90.0  # for the node to load its model, the first time with building the engine
@@ -56,7 +56,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         monitor = Monitor(NAMESPACE, first, second, options.out, options.fps)
         print(f"node: model {options.model}, {len(first)} words; camera: {options.frames} frames", file=sys.stderr)
-        processes.append(_start_node(options, first))
+        image = f"{NAMESPACE}/camera/image_raw"
+        settings = {"model": options.model, "threshold": options.threshold}
+        processes.append(start_node(NAMESPACE, image, first, **settings))
         monitor.wait_for_node(READY_SECONDS, processes[0])
         processes.append(_start_camera(options))
         _watch(monitor, options, processes)
@@ -93,13 +95,6 @@ def _watch(monitor: Any, options: argparse.Namespace, processes: Sequence[subpro
                     raise DemoError(f"the {what} ended with exit code {process.returncode}")
     if not monitor.finished:
         raise DemoError("not one mask came; `ovseg doctor` may tell why")
-
-
-def _start_node(options: argparse.Namespace, words: Sequence[str]) -> subprocess.Popen[bytes]:
-    arguments = ["node", "--ros-args", "-r", f"__ns:={NAMESPACE}", "-r", "image:=/demo/camera/image_raw"]
-    arguments += ["-p", f"model:={options.model}", "-p", f"threshold:={options.threshold}"]
-    arguments += ["-p", f"vocabulary:={json.dumps(list(words))}"]
-    return subprocess.Popen([sys.executable, "-m", "ovseg_ros.cli", *arguments])
 
 
 def _start_camera(options: argparse.Namespace) -> subprocess.Popen[bytes]:
