@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovseg_ros.models.read_out import best_synonym
+
 
 @dataclass(frozen=True)
 class PixelTextConfig:
@@ -60,6 +62,9 @@ class Context(nn.Module):
 
 class PixelText(nn.Module):
     """Image to pixel features at a quarter of the resolution, and their cosine scores against words."""
+
+    pixel_mean = pixel_std = (0.5, 0.5, 0.5)
+    stride = 4
 
     def __init__(self, config: PixelTextConfig | None = None) -> None:
         super().__init__()
@@ -116,6 +121,15 @@ class PixelText(nn.Module):
     def scale(self) -> Tensor:
         """The factor that turns cosines into logits, at most 50."""
         return self.log_scale.exp().clamp(max=50.0)
+
+    def class_logits(self, pixels: Tensor, text: Tensor) -> Tensor:
+        """Scaled cosines, the best synonym of each class: (N, 3, H, W), (K, S, D) -> (N, K, H/4, W/4)."""
+        k, s, d = text.shape
+        return best_synonym(self.cosines(self(pixels), text.reshape(k * s, d)), k, s) * self.scale()
+
+    def other_logit(self) -> Tensor:
+        """The logit of "none of these words"."""
+        return self.other * self.scale()
 
 
 def _double(x: Tensor) -> Tensor:

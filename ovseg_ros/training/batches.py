@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from ovseg_ros.training.sources import Picture, Source
 from ovseg_ros.training.words import IGNORE, OTHER, WordSampler
 
 STRIDE = 4  # of the network's output
+LEAST = 12  # pixels of a thing that a crop is placed around
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,11 @@ class Batches(Dataset[Batch]):
         cv2.setNumThreads(0)  # runs beside the training step; the cores are busy
         recipe = self.recipe
         rng = np.random.default_rng((recipe.seed, step))
-        pictures = [
-            augment(self.source.load(self._index(step * recipe.batch + i)), recipe, rng) for i in range(recipe.batch)
-        ]
+        pictures = []
+        for draw in range(step * recipe.batch, (step + 1) * recipe.batch):
+            picture = self.source.load(self._index(draw))
+            focus = self._focus(picture, rng) if rng.random() < recipe.focus else None
+            pictures.append(augment(picture, recipe, rng, focus))
         regions = [p.regions[i] for p in pictures for i in np.unique(p.ids) if i < len(p.regions)]
         question = self.sampler.draw(regions, rng)
         k = len(question.words)
@@ -72,11 +76,36 @@ class Batches(Dataset[Batch]):
     def _index(self, draw: int) -> int:
         """Which picture the run's n-th draw takes: a new permutation every epoch."""
         epoch, place = divmod(draw, len(self.source))
-        return int(np.random.default_rng((self.recipe.seed, 7, epoch)).permutation(len(self.source))[place])
+        return int(_permutation(self.recipe.seed, epoch, len(self.source))[place])
+
+    def _focus(self, picture: Picture, rng: np.random.Generator) -> tuple[float, float] | None:
+        """A pixel (x, y) on some thing in the picture, kinds drawn by their loss weight; None where there is none."""
+        sizes = np.bincount(picture.ids.ravel(), minlength=256)[: len(picture.regions)]
+        shown = np.flatnonzero(sizes >= LEAST)
+        if not len(shown):
+            return None
+        weights = np.array([self.sampler.weights.get(picture.regions[i].kind, 1.0) for i in shown])
+        chosen = rng.choice(shown, p=weights / weights.sum())
+        y, x = divmod(int(rng.choice(np.flatnonzero(picture.ids == chosen))), picture.ids.shape[1])
+        return float(x), float(y)
 
 
-def augment(picture: Picture, recipe: Recipe, rng: np.random.Generator) -> Picture:
-    """A random crop, zoomed, stretched, mirrored, in other light; pixels outside the image are without truth."""
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, 7, epoch)).permutation(count)
+
+
+def augment(
+    picture: Picture, recipe: Recipe, rng: np.random.Generator, focus: tuple[float, float] | None = None
+) -> Picture:
+    """A random crop, zoomed, stretched, mirrored, in other light; pixels outside the image are without truth.
+
+    Args:
+        picture: what to crop.
+        recipe: the ranges.
+        rng: draws from them.
+        focus: a pixel (x, y) that the crop is to show; anywhere where None.
+    """
     height, width = recipe.crop
     rows, columns = picture.ids.shape
     zoom = np.exp(rng.uniform(*np.log(recipe.zoom)))
@@ -84,8 +113,8 @@ def augment(picture: Picture, recipe: Recipe, rng: np.random.Generator) -> Pictu
     sx, sy = zoom * stretch, zoom / stretch
     # place the crop inside the zoomed image; centre it where the image is the smaller one
     slack_x, slack_y = columns * sx - width, rows * sy - height
-    x = rng.uniform(0, slack_x) if slack_x > 0 else slack_x / 2
-    y = rng.uniform(0, slack_y) if slack_y > 0 else slack_y / 2
+    x = _offset(slack_x, width, None if focus is None else focus[0] * sx, rng)
+    y = _offset(slack_y, height, None if focus is None else focus[1] * sy, rng)
     matrix = np.array([[sx, 0, -x], [0, sy, -y]], np.float64)
     if rng.random() < 0.5:
         matrix[0] = -matrix[0]
@@ -96,6 +125,15 @@ def augment(picture: Picture, recipe: Recipe, rng: np.random.Generator) -> Pictu
     rgb = cv2.warpAffine(rgb, matrix, (width, height), flags=cv2.INTER_LINEAR).astype(np.uint8)
     ids = cv2.warpAffine(picture.ids, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=255)
     return Picture(_relight(rgb, recipe, rng), ids.astype(np.uint8), picture.regions)
+
+
+def _offset(slack: float, length: int, focus: float | None, rng: np.random.Generator) -> float:
+    """Where a crop of some length starts, within 0..slack; in its middle three fifths lies the focus, if one is given."""
+    if slack <= 0:
+        return slack / 2
+    if focus is None:
+        return float(rng.uniform(0, slack))
+    return float(np.clip(focus - rng.uniform(0.2, 0.8) * length, 0, slack))
 
 
 def _relight(rgb: NDArray[np.uint8], recipe: Recipe, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -104,7 +104,8 @@ class Trainer:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_fast_bfloat16()):
             features = net(images)
         cosines = net.cosines(features.float(), batch.text)
-        loss = word_loss(cosines, net.other, net.scale(), batch.targets, batch.weights, recipe.alignment)
+        terms = (recipe.alignment, recipe.dice)
+        loss = word_loss(cosines, net.other, net.scale(), batch.targets, batch.weights, *terms)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)

@@ -26,6 +26,7 @@ class Recipe:
     crop: tuple[int, int] = (192, 256)
     zoom: tuple[float, float] = (0.6, 1.2)
     stretch: float = 0.15  # log-range of the aspect ratio
+    focus: float = 0.0  # share of crops placed around a thing, rare kinds more often; the others lie anywhere
     brightness: float = 0.3
     contrast: float = 0.3
     saturation: float = 0.3
@@ -37,6 +38,7 @@ class Recipe:
     weight_decay: float = 0.02
     balance: float = 0.5  # power of the loss weights against rare kinds
     alignment: float = 0.3  # weight of 1 - cosine to the right word
+    dice: float = 0.0  # weight of the dice loss over the words that the batch shows
     ema: float = 0.997
     seed: int = 0
     start: str = ""  # the recipe whose finished run gives the first weights, in the folder beside this run's

@@ -119,6 +119,8 @@ class WordSampler:
         self, keys: Sequence[Key], words: list[str], left_out: list[str], coloured: bool, rng: np.random.Generator
     ) -> list[str]:
         """Words for things the batch does not show: other kinds, other colours, and words about anything."""
+        if not self.mix.absent:
+            return []
         shown = {kind for _, kind in keys}
         present = set(keys)
         others = [kind for kind in self.kinds if kind not in shown]

@@ -157,3 +157,35 @@ def test_every_epoch_shows_every_picture_once(batches: Batches) -> None:
     epochs = [draws[i : i + 5] for i in (0, 5, 10)]
     assert all(sorted(epoch) == list(range(5)) for epoch in epochs)
     assert epochs[0] != epochs[1] or epochs[1] != epochs[2]
+
+
+class OneThing(Painted):
+    """Large pictures, red all over but for one blue thing of 10x10 pixels."""
+
+    def load(self, index: int) -> Picture:
+        ids = np.zeros((240, 320), np.uint8)
+        row, column = np.random.default_rng(index).integers(0, [230, 310])
+        ids[row : row + 10, column : column + 10] = 2
+        return Picture(PAINT[ids], ids, REGIONS)
+
+
+@pytest.mark.parametrize(("focus", "least", "most"), [(0.0, 0.0, 0.5), (1.0, 0.9, 1.0)])
+def test_crops_are_placed_around_rare_things(
+    focus: float, least: float, most: float, tiny_encoder: StaticTextEncoder
+) -> None:
+    """A 64x80 crop of 240x320 hardly ever meets the thing by chance."""
+    sampler = WordSampler(KINDS, (), {"red": 0.01, "blue": 4.0}, tiny_encoder, WordMix(leave_out=0.0, absent=0))
+    batches = Batches(OneThing(), sampler, recipe(focus=focus, batch=4, zoom=(1.0, 1.0), **STEADY))
+    shown = 0
+    for step in range(15):
+        reds_and_blues = batches[step].targets
+        shown += sum(len(np.unique(one[one >= 0])) == 2 for one in reds_and_blues.numpy())
+    assert least <= shown / 60 <= most
+
+
+def test_a_focus_outside_the_slack_still_gives_a_crop_inside_the_picture() -> None:
+    picture = painted(0, 90, 120)
+    for corner in ((0.0, 0.0), (119.0, 89.0)):
+        for seed in range(20):
+            cut = augment(picture, recipe(zoom=(1.0, 1.0), stretch=0.0), np.random.default_rng(seed), corner)
+            assert (cut.ids != 255).all()

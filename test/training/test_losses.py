@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from ovseg_ros.training.losses import word_loss  # noqa: E402
+from ovseg_ros.training.losses import dice_loss, word_loss  # noqa: E402
 
 OTHER, SCALE = 0.2, 12.0
 
@@ -79,3 +79,39 @@ def test_ignored_pixels_have_no_gradient() -> None:
     ignored = (targets == -100)[:, None].expand_as(cosines)
     assert cosines.grad[ignored].abs().max() == 0
     assert cosines.grad[~ignored].abs().max() > 0
+
+
+def brute_force_dice(probabilities: Any, targets: Any) -> float:
+    n, classes, h, w = probabilities.shape
+    losses = []
+    for k in range(classes):
+        both = claimed = true = 0.0
+        for b in range(n):
+            for y in range(h):
+                for x in range(w):
+                    if targets[b, y, x] == -100:
+                        continue
+                    p, t = float(probabilities[b, k, y, x]), float(targets[b, y, x] == k)
+                    both, claimed, true = both + p * t, claimed + p, true + t
+        if true:
+            losses.append(1 - 2 * both / (claimed + true))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+@pytest.mark.parametrize("shown", [4, 2, 0])
+def test_dice_is_the_loop_over_classes_that_are_shown(shown: int) -> None:
+    cosines, targets, weights = batch(6)
+    targets[targets >= shown] = -100
+    probabilities = (torch.cat([cosines, torch.full((2, 1, 4, 5), OTHER)], dim=1) * SCALE).softmax(dim=1)
+    expected = brute_force_dice(probabilities, targets)
+    assert float(dice_loss(probabilities, targets)) == pytest.approx(expected, rel=1e-5)
+    with_dice = word_loss(cosines, torch.tensor(OTHER), torch.tensor(SCALE), targets, weights, 0.0, dice=0.5)
+    without = loss_of(cosines, targets, weights, 0.0)
+    assert float(with_dice - without) == pytest.approx(0.5 * expected, abs=1e-5)
+
+
+def test_dice_is_zero_where_every_pixel_is_right() -> None:
+    _, targets, _ = batch(7)
+    right = torch.nn.functional.one_hot(targets.clamp(min=0), 4).movedim(-1, 1).float()
+    assert float(dice_loss(right, targets)) == pytest.approx(0.0, abs=1e-6)
+    assert float(dice_loss(right.roll(1, dims=1), targets)) == pytest.approx(1.0)
