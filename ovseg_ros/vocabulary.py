@@ -12,13 +12,13 @@ from typing import Any
 import yaml
 
 from ovseg_ros.errors import VocabularyError
+from ovseg_ros.prompts import PROMPT_SETS, prompt_set
 
 MAX_CLASSES = 1024  # what an engine's class axis holds
 MAX_SYNONYMS = 32  # per class
 MAX_WORD_LENGTH = 200  # characters
 CONTROL = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories that no word needs
 JOINERS = "\u200c\u200d"  # but some scripts do need these two
-DEFAULT_TEMPLATES = ("{}",)
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,15 @@ class Vocabulary:
 
     Attributes:
         classes: one tuple a class; its first word is the class's name, the others are synonyms.
-        templates: prompts with one `{}` each; a word's embedding is the mean over them.
+        templates: prompts with one `{}` each; a word's embedding is the mean over them. Empty stands for the text
+            encoder's own.
         thresholds: per class, the confidence (0..1) under which a pixel stays unlabelled; None takes the
             segmenter's threshold.
         version: which vocabulary of a segmenter this is; it counts up with every change.
     """
 
     classes: tuple[tuple[str, ...], ...]
-    templates: tuple[str, ...] = DEFAULT_TEMPLATES
+    templates: tuple[str, ...] = ()
     thresholds: tuple[float | None, ...] = ()
     version: int = 0
 
@@ -50,7 +51,7 @@ class Vocabulary:
         cls,
         entries: Sequence[str],
         *,
-        templates: Sequence[str] | None = None,
+        templates: Sequence[str] | str | None = None,
         thresholds: Sequence[float | None] | Mapping[str, float] | None = None,
         version: int = 0,
     ) -> Vocabulary:
@@ -58,7 +59,8 @@ class Vocabulary:
 
         Args:
             entries: the classes, ids counted from 0.
-            templates: prompts such as "a photo of a {}"; the word alone where None or empty.
+            templates: prompts such as "a photo of a {}", or the name of a prompt set such as "P14" (which may stand in
+                the list as well); those of the text encoder where None or empty.
             thresholds: one a class, or by class name; NaN and None stand for the segmenter's own.
             version: see the class.
 
@@ -75,7 +77,7 @@ class Vocabulary:
                 raise VocabularyError(f"a threshold is given for {_show(unknown)}, which is no class")
             thresholds = [thresholds.get(name) for name in names]
         levels = tuple(_parse_threshold(level) for level in _listed(thresholds, "thresholds"))
-        return cls(classes, tuple(_listed(templates, "templates")) or DEFAULT_TEMPLATES, levels, version)
+        return cls(classes, _parse_templates(templates), levels, version)
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
@@ -130,6 +132,16 @@ def _listed(values: object, what: str) -> list[Any]:
     raise VocabularyError(f"{what} come as a list, not as {_show(values)}")
 
 
+def _parse_templates(templates: object) -> tuple[str, ...]:
+    """Templates with the names of prompt sets replaced by what they stand for."""
+    if isinstance(templates, str):
+        return prompt_set(templates)
+    found: list[str] = []
+    for entry in _listed(templates, "templates"):
+        found += PROMPT_SETS[entry] if isinstance(entry, str) and entry in PROMPT_SETS else (entry,)
+    return tuple(found)
+
+
 def _parse_threshold(value: object) -> float | None:
     if value is None or isinstance(value, (int, float)):
         return None if value is None or value != value else float(value)
@@ -173,7 +185,10 @@ def _check_word(word: str) -> None:
 def _check_templates(templates: tuple[str, ...]) -> None:
     for template in templates:
         if not isinstance(template, str) or template.count("{}") != 1:
-            raise VocabularyError(f"the prompt template {_show(template)} must hold '{{}}' once, for the word")
+            raise VocabularyError(
+                f"the prompt template {_show(template)} must hold '{{}}' once, for the word, or name "
+                f"a prompt set ({', '.join(PROMPT_SETS)})"
+            )
         if len(template) > MAX_WORD_LENGTH:
             raise VocabularyError(f"a prompt template of {len(template)} characters is too long")
 

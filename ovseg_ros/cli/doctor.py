@@ -107,13 +107,13 @@ def _simulator() -> tuple[bool | None, str]:
 
 
 def _models() -> tuple[bool, str]:
-    from ovseg_ros.text import StaticTextEncoder
+    from ovseg_ros.text import open_text_encoder
     from ovseg_ros.weights import known_models, open_weights
 
     names = known_models()
     for name in names:
         weights = open_weights(name)
-        weights.graph(StaticTextEncoder(weights.text_folder))
+        weights.graph(open_text_encoder(weights.text_folder))
     return bool(names), ", ".join(names) + " (hashes match)"
 
 

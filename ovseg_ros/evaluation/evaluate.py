@@ -89,7 +89,7 @@ def evaluate(
     vocabulary = words or Vocabulary.parse(dataset.classes)
     if len(vocabulary) != len(dataset.classes):
         raise DatasetError(f"{len(vocabulary)} words for the {len(dataset.classes)} classes of {name}")
-    segmenter.set_vocabulary(vocabulary)
+    vocabulary = segmenter.set_vocabulary(vocabulary)  # with the templates in force
     confusion, engine_ms = Confusion(len(dataset.classes)), []
     start = time.perf_counter()
     for sample in tqdm(_samples(dataset), total=len(dataset), unit="image", disable=quiet, desc=name):

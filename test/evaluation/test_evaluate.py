@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,8 +37,9 @@ class Oracle:
         self.table = np.array([wrong.get(i, i) for i in range(256)], np.uint8)
         self.words: Vocabulary | None = None
 
-    def set_vocabulary(self, words: Vocabulary) -> None:
-        self.words = words
+    def set_vocabulary(self, words: Vocabulary) -> Vocabulary:
+        self.words = replace(words, templates=words.templates or ("{}",))
+        return self.words
 
     def segment(self, rgb: np.ndarray) -> Segmentation:
         assert self.words is not None

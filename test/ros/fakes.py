@@ -46,7 +46,8 @@ class FakeSegmenter:
             raise RuntimeError("the encoder broke")
         with self._lock:
             time.sleep(self.encode_delay)
-            self.vocabulary = replace(vocabulary, version=self.vocabulary.version + 1)
+            templates = vocabulary.templates or ("{}",)
+            self.vocabulary = replace(vocabulary, templates=templates, version=self.vocabulary.version + 1)
         return self.vocabulary
 
     def segment(self, rgb: NDArray[np.uint8]) -> Segmentation:
