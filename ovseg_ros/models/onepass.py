@@ -20,15 +20,20 @@ class DenseModel(Protocol):
 
     Attributes:
         pixel_mean, pixel_std: statistics of RGB values in 0..1 that the network's input is normalised by.
-        stride: pixels of its input per cell of its output.
+        stride: pixels of its input per cell of its features.
+        coarse: see `read_out`.
     """
 
     pixel_mean: tuple[float, float, float]
     pixel_std: tuple[float, float, float]
     stride: int
+    coarse: int
 
-    def class_logits(self, pixels: Tensor, text: Tensor) -> Tensor:
-        """(N, 3, H, W) normalised, (K, S, D) -> (N, K, H/stride, W/stride), the best synonym of each class."""
+    def features(self, pixels: Tensor, text: Tensor) -> Tensor:
+        """(N, 3, H, W) normalised, (K, S, D) -> (N, C, H/stride, W/stride); few networks look at the words here."""
+
+    def scores(self, features: Tensor, text: Tensor) -> Tensor:
+        """Logits of classes by their best synonym: (N, C, h, w), (K, S, D) or (N, K, S, D) -> (N, K, h, w)."""
 
     def other_logit(self) -> Tensor | None:
         """The logit of "none of these words", a scalar; None where the model has no such answer."""
@@ -50,8 +55,9 @@ class OnePass(nn.Module):
         self.net = net
         self.size = size
         model = cast(DenseModel, net)
-        if size[0] % model.stride or size[1] % model.stride:
-            raise ValueError(f"the size {size[0]}x{size[1]} is no multiple of the stride {model.stride}")
+        cell = model.stride * model.coarse
+        if size[0] % cell or size[1] % cell:
+            raise ValueError(f"the size {size[0]}x{size[1]} is no multiple of {cell}")
         self.register_buffer("mean", 255 * torch.tensor(model.pixel_mean).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(model.pixel_std).reshape(1, 3, 1, 1), persistent=False)
 
@@ -72,7 +78,9 @@ class OnePass(nn.Module):
         x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False)
         x = (x - self.mean) / self.std
         model = cast(DenseModel, self.net)
-        logits = model.class_logits(x, text)  # (N, K, h, w)
-        labels, confidence = read_out(logits, model.stride, model.other_logit())
+        features = model.features(x, text)  # (N, C, h, w)
+        labels, confidence = read_out(
+            model.scores, features, text, model.stride, model.other_logit(), coarse=model.coarse
+        )
         labels, confidence = (to_image_size(y, height, width) for y in (labels, confidence))
         return labels, (confidence * 255 + 0.5).to(torch.uint8)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovseg_ros.models.read_out import best_synonym
+from ovseg_ros.models.read_out import best_synonym, words
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class PixelText(nn.Module):
 
     pixel_mean = pixel_std = (0.5, 0.5, 0.5)
     stride = 4
+    coarse = 2
 
     def __init__(self, config: PixelTextConfig | None = None) -> None:
         super().__init__()
@@ -106,7 +107,7 @@ class PixelText(nn.Module):
         return F.relu(self.merge4(y))
 
     def cosines(self, features: Tensor, text: Tensor) -> Tensor:
-        """Cosine of every pixel with every word: (N, C, h, w), (K, D) unit rows -> (N, K, h, w).
+        """Cosine of every pixel with every word: (N, C, h, w), unit rows (K, D) or (N, K, D) -> (N, K, h, w).
 
         The map into the text space is applied to the words, not to the pixels: the same numbers by associativity,
         for C instead of D multiplications a pixel and word. The pixel's norm comes from the map's Gram matrix.
@@ -116,16 +117,20 @@ class PixelText(nn.Module):
         flat = features.reshape(n, c, h * w)
         gram = weight.t() @ weight  # (C, C)
         square = (flat * (gram @ flat)).sum(dim=1, keepdim=True)  # (N, 1, hw), |to_text(f)|^2
-        return ((text @ weight) @ flat * torch.rsqrt(square + 1e-6)).reshape(n, -1, h, w)
+        return ((text @ weight) @ (flat * torch.rsqrt(square + 1e-6))).reshape(n, -1, h, w)
 
     def scale(self) -> Tensor:
         """The factor that turns cosines into logits, at most 50."""
         return self.log_scale.exp().clamp(max=50.0)
 
-    def class_logits(self, pixels: Tensor, text: Tensor) -> Tensor:
-        """Scaled cosines, the best synonym of each class: (N, 3, H, W), (K, S, D) -> (N, K, H/4, W/4)."""
-        k, s, d = text.shape
-        return best_synonym(self.cosines(self(pixels), text.reshape(k * s, d)), k, s) * self.scale()
+    def features(self, pixels: Tensor, text: Tensor) -> Tensor:
+        """See `onepass.DenseModel`; the words are not looked at."""
+        features: Tensor = self(pixels)
+        return features
+
+    def scores(self, features: Tensor, text: Tensor) -> Tensor:
+        """See `onepass.DenseModel`: scaled cosines."""
+        return best_synonym(self.cosines(features, words(text)), text) * self.scale()
 
     def other_logit(self) -> Tensor:
         """The logit of "none of these words"."""

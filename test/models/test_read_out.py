@@ -9,13 +9,20 @@ import pytest
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-from ovseg_ros.models.read_out import best_synonym, read_out, to_image_size  # noqa: E402
+from ovseg_ros.models.read_out import best_synonym, read_out, to_image_size, words  # noqa: E402
 
 OTHER = 3.0  # the logit of "none of these words"
 
 
-def decide(logits: Any) -> tuple[Any, Any]:
-    return read_out(logits, 4, torch.tensor(OTHER))
+def score(features: Any, text: Any) -> Any:
+    """Features that are the logits of all classes, words that are their indices as unit vectors."""
+    n, _, h, w = features.shape
+    return (text.flatten(-3, -2) @ features.flatten(2)).reshape(n, -1, h, w)
+
+
+def decide(logits: Any, factor: int = 4, other: Any = None, coarse: int = 1) -> tuple[Any, Any]:
+    other = torch.tensor(OTHER) if other is None else other
+    return read_out(score, logits, torch.eye(logits.shape[1])[:, None], factor, other or None, coarse)
 
 
 def smooth_logits(n: int, k: int, shown: int, seed: int = 0) -> Any:
@@ -111,7 +118,7 @@ def test_images_of_a_batch_do_not_mix() -> None:
 
 def test_without_none_of_these_the_words_share_all_confidence() -> None:
     logits = torch.full((1, 4, 4, 4), -50.0)
-    labels, confidence = read_out(logits, 4)
+    labels, confidence = decide(logits, other=0)
     assert (confidence - 0.25).abs().max() < 1e-3
     assert labels.shape == (1, 16, 16)
 
@@ -119,7 +126,7 @@ def test_without_none_of_these_the_words_share_all_confidence() -> None:
 @pytest.mark.parametrize("factor", [1, 2, 14, 16])
 def test_any_factor_upsamples_as_interpolate_does(factor: int) -> None:
     logits = smooth_logits(1, 7, 7)
-    labels, confidence = read_out(logits, factor)
+    labels, confidence = decide(logits, factor, other=0)
     up = F.interpolate(logits, scale_factor=float(factor), mode="bilinear", align_corners=False)
     assert torch.equal(labels.long(), up.argmax(dim=1))
     assert (confidence - up.softmax(dim=1).amax(dim=1)).abs().max() < 1e-3
@@ -127,7 +134,18 @@ def test_any_factor_upsamples_as_interpolate_does(factor: int) -> None:
 
 def test_the_best_synonym_counts() -> None:
     scores = torch.arange(12.0).reshape(1, 6, 1, 2)
-    assert torch.equal(best_synonym(scores, 3, 2), scores[:, [1, 3, 5]])
+    assert torch.equal(best_synonym(scores, torch.zeros(3, 2, 7)), scores[:, [1, 3, 5]])
+    text = torch.rand(3, 2, 7)
+    assert torch.equal(words(text)[3], text[1, 1])
+
+
+@pytest.mark.parametrize("k", [3, 32, 33, 100])
+def test_candidates_chosen_on_a_coarser_grid_are_enough_for_regions_of_its_cells(k: int) -> None:
+    logits = smooth_logits(2, k, min(k, 20)).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    labels, confidence = decide(logits, coarse=2)
+    expected, share = brute_force(logits)
+    assert torch.equal(labels.long(), expected)
+    assert (confidence - share).abs().mean() < 0.02
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (64, 31)])
