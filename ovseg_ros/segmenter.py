@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovseg_ros.engine import Engine, open_engine
+from ovseg_ros.engine import Engine, Progress, open_engine
 from ovseg_ros.engine.cache import cache_root
 from ovseg_ros.errors import ImageError
 from ovseg_ros.segmentation import Segmentation
-from ovseg_ros.text import StaticTextEncoder, TextEncoder, text_table
+from ovseg_ros.text import TextEncoder, open_text_encoder, text_table
 from ovseg_ros.vocabulary import Vocabulary
 from ovseg_ros.weights import open_weights
 
@@ -57,6 +57,7 @@ class Segmenter:
     ) -> None:
         self.engine, self._encoder, self._cache = engine, encoder, cache
         self._update = threading.Lock()
+        self._image_shape: tuple[int, ...] | None = None  # of the latest image
         self.threshold = threshold
         self._words = self._encode(vocabulary, version=1)
 
@@ -68,16 +69,18 @@ class Segmenter:
         *,
         device: str = "cpu",
         precision: str = "auto",
+        backend: str = "auto",
         threshold: float = 0.0,
+        progress: Progress | None = None,
     ) -> Segmenter:
         """Open a model by name; its engine is built on first use.
 
         Args:
-            model: an embedded checkpoint ("mini", "street") or a folder of that form.
+            model: an embedded checkpoint ("mini", "street"), a model that `ovseg build` made, or a folder of that form.
             vocabulary: the words; those the model was trained on where None.
-            device: cpu, or gpu for an Intel GPU.
-            precision: auto, fp32, bf16 or fp16.
+            device, precision, backend: see `engine.open_engine`.
             threshold: see the class.
+            progress: told how the engine's build goes on.
 
         Raises:
             ModelError: for an unknown model or damaged weights.
@@ -85,8 +88,8 @@ class Segmenter:
             VocabularyError: when a word cannot be used.
         """
         weights = open_weights(model)
-        encoder = StaticTextEncoder(weights.text_folder)
-        engine = open_engine(weights.graph(encoder), device, precision)
+        encoder = open_text_encoder(weights.text_folder, "fp32" if precision == "fp32" else "auto")
+        engine = open_engine(weights.graph(encoder), device, precision, backend=backend, progress=progress)
         words = vocabulary if vocabulary is not None else Vocabulary.parse(weights.classes)
         return cls(engine, encoder, words, threshold=threshold, cache=cache_root() / "text")
 
@@ -97,7 +100,7 @@ class Segmenter:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The words in force."""
+        """The words in force; without templates of their own, with those of the text encoder."""
         return self._words.vocabulary
 
     @property
@@ -119,9 +122,12 @@ class Segmenter:
 
         Raises:
             VocabularyError: when a word cannot be used; the old words stay in force.
+            EngineError: when the engine cannot hold so many; likewise.
         """
         with self._update:  # encoders take their turn; `segment` never waits here
             words = self._encode(vocabulary, self._words.vocabulary.version + 1)
+            if self._image_shape is not None:  # here, so that no frame waits for it
+                self.engine.prepare(self._image_shape, words.table.shape)
             self._words = words
         return words.vocabulary
 
@@ -140,6 +146,7 @@ class Segmenter:
         words = self._words
         start = time.perf_counter()
         labels, confidence = self.engine.run(rgb[None], words.table)
+        self._image_shape = (1, *rgb.shape)
         engine_ms = (time.perf_counter() - start) * 1e3
         wide = len(words.vocabulary) > MAX_NARROW_CLASSES
         ids = labels[0].astype(np.uint16 if wide else np.uint8)
@@ -165,5 +172,6 @@ class Segmenter:
     def _encode(self, vocabulary: Vocabulary | Sequence[str], version: int) -> _Words:
         if not isinstance(vocabulary, Vocabulary):
             vocabulary = Vocabulary.parse(vocabulary)
-        vocabulary = replace(vocabulary, version=version)
+        templates = vocabulary.templates or self._encoder.default_templates
+        vocabulary = replace(vocabulary, templates=templates, version=version)
         return _Words(vocabulary, text_table(vocabulary, self._encoder, self._cache))

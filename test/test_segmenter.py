@@ -30,10 +30,13 @@ TINY_WORDS = ["sky", "road, grey", "car", "tree, green", "person", "building"]
 class LengthEncoder:
     """A word's vector has a 1 where its length is; a word with a Q has none. `gate` may hold the encoder up."""
 
-    identity, width = "lengths", 32
+    identity, variant, width, default_templates = "lengths", "", 32, ("{}",)
 
     def __init__(self, gate: threading.Event | None = None) -> None:
         self.gate, self.begun = gate, threading.Event()
+
+    def unknown(self, words: Sequence[str]) -> list[str]:
+        return [word for word in words if "Q" in word]
 
     def encode(self, prompts: Sequence[str]) -> np.ndarray:
         self.begun.set()
@@ -51,6 +54,9 @@ class EchoEngine:
         shape = image.shape[:3]
         return np.full(shape, len(text) - 1, np.int32), np.full(shape, text[0, 0].argmax(), np.uint8)
 
+    def prepare(self, image_shape: tuple[int, ...], text_shape: tuple[int, ...]) -> None:
+        pass
+
 
 class FixedEngine:
     """Answers with given labels and confidence."""
@@ -62,6 +68,9 @@ class FixedEngine:
 
     def run(self, image: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.labels[None].copy(), self.confidence[None].copy()
+
+    def prepare(self, image_shape: tuple[int, ...], text_shape: tuple[int, ...]) -> None:
+        pass
 
 
 @pytest.fixture(scope="module")

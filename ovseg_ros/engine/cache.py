@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import json
@@ -9,29 +10,22 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovseg_ros.engine import openvino
-from ovseg_ros.engine.base import Engine, Manifest
-from ovseg_ros.engine.openvino import OpenVINOEngine
+from filelock import FileLock, Timeout
+
+from ovseg_ros.engine.backends import Backend, find_backend
+from ovseg_ros.engine.base import Engine, Graph, Job, Manifest, Progress
 from ovseg_ros.errors import EngineError
 from ovseg_ros.hashing import file_hash
 
+__all__ = ["Graph", "build_engine", "cache_root", "engine_key", "engine_root", "load_engine", "open_engine"]
+
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Graph:
-    """An exported graph, the source that engines are built from."""
-
-    model: str
-    path: Path
-    hash: str  # SHA-256 of the file
-    text_identity: str
-    text_width: int
-    size: tuple[int, int]
-    licence: str
+MANIFEST = "manifest.json"
 
 
 def engine_root() -> Path:
@@ -49,48 +43,143 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ovseg_ros"
 
 
-def open_engine(graph: Graph, device: str = "cpu", precision: str = "auto", root: Path | None = None) -> Engine:
+def open_engine(
+    graph: Graph,
+    device: str = "cpu",
+    precision: str = "auto",
+    root: Path | None = None,
+    backend: str = "auto",
+    progress: Progress | None = None,
+) -> Engine:
     """Load the engine of a graph, building it first where there is none that fits.
 
     Args:
         graph: what to run.
-        device: cpu, or gpu for an Intel GPU.
+        device: cpu, gpu[:i] for an Intel GPU, or cuda[:i] for an NVIDIA one.
         precision: auto (what the device does fastest), fp32, bf16 or fp16.
         root: folder of engines; `engine_root()` where None.
+        backend: openvino, tensorrt, tensorrt-rtx, torch, or auto, which goes by the device.
+        progress: told how a build goes on.
 
     Raises:
-        EngineError: for an unknown device or precision, or when the graph cannot be compiled.
+        EngineError: for an unknown device, backend or precision, when there is no such device, or when the graph
+            cannot be compiled.
+        KeyboardInterrupt: raised by `progress` to cancel; nothing of the build is left.
     """
-    if device.partition(":")[0] not in ("cpu", "gpu"):
-        raise EngineError(f"there is no backend for the device {device!r}; expected cpu, or gpu for an Intel GPU")
-    if precision not in openvino.PRECISIONS:
-        raise EngineError(f"unknown precision {precision!r}; expected one of {', '.join(openvino.PRECISIONS)}")
-    hardware = openvino.device_name(device)
-    folder = (root or engine_root()) / graph.model / engine_key(graph, hardware, precision)
-    problem = _problem(folder) if folder.exists() else None
-    if problem:
-        log.warning("the engine in %s is unusable (%s); building it anew", folder, problem)
-    if problem or not folder.exists():
-        folder = _build(graph, folder, device, hardware, precision)
+    chosen = find_backend(backend, device, precision)
+    order = _Order(graph, chosen, device, precision, None, chosen.hardware(device, None), root or engine_root())
+    folder = _find_or_build(order, progress)
     try:
-        return OpenVINOEngine(folder, device)
+        return chosen.load(folder, device)
     except EngineError as error:
         log.warning("%s; building it anew", error)
-        return OpenVINOEngine(_build(graph, folder, device, hardware, precision), device)
+        return chosen.load(_find_or_build(order, progress, anew=True), device)
 
 
-def engine_key(graph: Graph, hardware: str, precision: str) -> str:
+def build_engine(
+    graph: Graph,
+    backend: str,
+    precision: str = "auto",
+    compute_capability: str | None = None,
+    progress: Progress | None = None,
+    root: Path | None = None,
+    device: str | None = None,
+) -> Path:
+    """Build an engine where there is none yet, for this machine or for another one's GPU.
+
+    Args:
+        graph: what to build.
+        backend: openvino, tensorrt, tensorrt-rtx or torch; auto goes by the device.
+        precision: auto, fp32, bf16 or fp16.
+        compute_capability: of the GPU it is for, such as "8.7" (tensorrt-rtx alone); this machine's where None.
+        progress: told how it goes on.
+        root: folder of engines; `engine_root()` where None.
+        device: cpu, gpu[:i] or cuda[:i]; the backend's own where None.
+
+    Returns:
+        the engine's folder.
+
+    Raises:
+        EngineError, KeyboardInterrupt: as `open_engine`.
+    """
+    chosen = find_backend(backend, device, precision)
+    device = device or chosen.devices[0]
+    hardware = chosen.hardware(device, compute_capability)
+    root = root or engine_root()
+    return _find_or_build(_Order(graph, chosen, device, precision, compute_capability, hardware, root), progress)
+
+
+def load_engine(folder: Path, device: str | None = None) -> Engine:
+    """Load an engine from its folder, wherever that came from.
+
+    Raises:
+        EngineError: when it is damaged, or was built by another version or for another device; one sentence.
+    """
+    manifest = Manifest.read(folder / MANIFEST)
+    backend = find_backend(manifest.backend, device)
+    device = device or backend.devices[0]
+    problem = _damage(folder, manifest) or _foreign(manifest, backend, backend.hardware(device, None))
+    if problem:
+        raise EngineError(f"the engine in {folder} cannot be used: {problem}; build it on this machine")
+    return backend.load(folder, device)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """An engine that is wanted; see `open_engine` and `Backend.hardware`."""
+
+    graph: Graph
+    backend: Backend
+    device: str
+    precision: str
+    compute_capability: str | None
+    hardware: str
+    root: Path
+
+    @property
+    def key(self) -> str:
+        return engine_key(self.graph, self.backend, self.hardware, self.precision)
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.graph.model / self.key
+
+
+def engine_key(graph: Graph, backend: Backend, hardware: str, precision: str) -> str:
     """16 hex digits over everything that decides whether an engine is valid."""
-    content = [graph.hash, graph.text_identity, "openvino", openvino.version(), hardware, precision]
+    limits = graph.limits if backend.planned else []
+    content = [graph.hash, graph.text_identity, backend.name, backend.version(), hardware, precision, *limits]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def _problem(folder: Path) -> str | None:
-    """Why an engine cannot be used, or None where its files are what its manifest says."""
+def _find_or_build(order: _Order, progress: Progress | None, anew: bool = False) -> Path:
+    """The folder of a whole engine; of two that want the same one at once, the second waits for the first."""
+    folder = order.folder
+    if not anew and folder.exists() and _problem(order) is None:
+        return folder
+    with _lock(order):
+        if folder.exists() and not anew:
+            problem = _problem(order)
+            if problem is None:
+                return folder
+            log.warning("the engine in %s is unusable (%s); building it anew", folder, problem)
+        if order.compute_capability is None:
+            _tell_of_others(order)
+        return _build(order, progress)
+
+
+def _problem(order: _Order) -> str | None:
+    """Why the engine of an order cannot be used, or None where it is what it should be."""
     try:
-        manifest = Manifest.read(folder / "manifest.json")
+        manifest = Manifest.read(order.folder / MANIFEST)
     except EngineError as error:
         return str(error)
+    if (manifest.weights_hash, manifest.text_identity) != (order.graph.hash, order.graph.text_identity):
+        return f"it is of another graph than {order.graph.path}"
+    return _damage(order.folder, manifest) or _foreign(manifest, order.backend, order.hardware)
+
+
+def _damage(folder: Path, manifest: Manifest) -> str | None:
     for name, digest in manifest.files.items():
         path = folder / name
         if not path.is_file():
@@ -100,56 +189,116 @@ def _problem(folder: Path) -> str | None:
     return None
 
 
-def _build(graph: Graph, folder: Path, device: str, hardware: str, precision: str) -> Path:
+def _foreign(manifest: Manifest, backend: Backend, hardware: str) -> str | None:
+    """Why an engine is not for this backend, version and device, or None where it is."""
+    ours = backend.version()
+    if (manifest.backend, manifest.backend_version) != (backend.name, ours):
+        return f"it was built by {manifest.backend} {manifest.backend_version}, and this is {backend.name} {ours}"
+    if manifest.device != hardware:
+        return f"it was built for {manifest.device}, and this is {hardware}"
+    return None
+
+
+def _tell_of_others(order: _Order) -> None:
+    """Say why an engine of the same graph and backend, which the user may have expected to serve, does not."""
+    for path in sorted(order.folder.parent.glob(f"[!.]*/{MANIFEST}")):
+        with contextlib.suppress(EngineError):
+            manifest = Manifest.read(path)
+            reason = _foreign(manifest, order.backend, order.hardware)
+            if manifest.backend == order.backend.name and manifest.weights_hash == order.graph.hash and reason:
+                log.info("the engine in %s does not serve here: %s; building one that does", path.parent, reason)
+                return
+
+
+@contextlib.contextmanager
+def _lock(order: _Order) -> Iterator[None]:
+    """Hold the right to build an order; nothing where the root cannot be written, as nothing is shared then."""
+    lock = FileLock(order.root / ".locks" / f"{order.graph.model}-{order.key}")
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("another process is building %s; waiting for it", order.folder)
+            lock.acquire()
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _build(order: _Order, progress: Progress | None) -> Path:
     """Build beside the target and move into place, so that no half-written engine is ever seen.
 
-    Where the folder cannot be written, the engine goes to a temporary one and the next start builds it again.
+    Where the root cannot be written, the engine goes to a temporary folder, and the next start builds it again.
     """
+    folder = order.folder
+    shared: Path | None = order.root
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+        for rubbish in folder.parent.glob(f".building-{order.key}-*"):  # of a builder that was killed: we hold the lock
+            shutil.rmtree(rubbish, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".building-{order.key}-", dir=folder.parent))
     except OSError as error:
-        log.warning("cannot keep engines in %s (%s); set OVSEG_ENGINES to a folder that can be written", folder, error)
+        log.warning(
+            "cannot keep engines in %s (%s); set OVSEG_ENGINES to a folder that can be written", folder.parent, error
+        )
         scratch = folder = Path(tempfile.mkdtemp(prefix="ovseg-engine-"))
+        shared = None
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        running = openvino.build(graph.path, scratch, device, precision)
-        Manifest(
-            model=graph.model,
-            weights_hash=graph.hash,
-            backend="openvino",
-            backend_version=openvino.version(),
-            device=hardware,
-            precision=running,
-            text_identity=graph.text_identity,
-            text_width=graph.text_width,
-            size=graph.size,
-            licence=graph.licence,
-            inputs={"image": "uint8 (1, H, W, 3) RGB", "text": f"float32 (K, S, {graph.text_width})"},
-            outputs={"labels": "int32 (1, H, W)", "confidence": "uint8 (1, H, W)"},
-            files={openvino.BLOB: file_hash(scratch / openvino.BLOB)},
-        ).write(scratch / "manifest.json")
+        graph = order.graph
+        job = Job(graph, scratch, order.device, order.precision, order.compute_capability, shared, progress)
+        built = order.backend.build(job)
+        files = {name: file_hash(scratch / name) for name in built.files}
+        _manifest(order, built.precision, files).write(scratch / MANIFEST)
         if scratch != folder:
             scratch.chmod(0o755)  # mkdtemp makes private folders
             _replace_folder(scratch, folder)
-    except OSError as error:
+    except BaseException as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        raise EngineError(f"cannot write the engine {folder}: {error}; free some space or set OVSEG_ENGINES") from error
-    except EngineError:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise EngineError(
+                f"cannot write the engine {folder}: {error}; free some space or set OVSEG_ENGINES"
+            ) from error
         raise
     return folder
 
 
+def _manifest(order: _Order, precision: str, files: dict[str, str]) -> Manifest:
+    graph, planned = order.graph, order.backend.planned
+    return Manifest(
+        model=graph.model,
+        weights_hash=graph.hash,
+        backend=order.backend.name,
+        backend_version=order.backend.version(),
+        device=order.hardware,
+        precision=precision,
+        text_identity=graph.text_identity,
+        text_width=graph.text_width,
+        size=graph.size,
+        licence=graph.licence,
+        inputs={"image": "uint8 (N, H, W, 3) RGB", "text": f"float32 (K, S, {graph.text_width})"},
+        outputs={"labels": "int32 (N, H, W)", "confidence": "uint8 (N, H, W)"},
+        files=files,
+        max_classes=graph.max_classes if planned else 0,
+        max_synonyms=graph.max_synonyms if planned else 0,
+        max_batch=graph.max_batch if planned else 1,
+    )
+
+
 def _replace_folder(new: Path, target: Path) -> None:
-    """Move `new` to `target`; of two builders at once, either's result will do."""
+    """Move `new` to `target`; where locks do not work, either of two builders' results will do."""
     if target.exists():
         old = target.with_name(f".old-{target.name}-{os.getpid()}")
-        with contextlib.suppress(FileNotFoundError):  # another builder was first
+        with contextlib.suppress(FileNotFoundError):  # somebody else took it away
             target.rename(old)
         shutil.rmtree(old, ignore_errors=True)
     try:
         new.rename(target)
     except OSError:
-        if not (target / "manifest.json").is_file():
+        if not (target / MANIFEST).is_file():
             raise
         shutil.rmtree(new, ignore_errors=True)

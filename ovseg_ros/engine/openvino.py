@@ -9,7 +9,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ovseg_ros.engine.base import Manifest
+from ovseg_ros.engine.base import Built, Job, Manifest, check_shapes
 from ovseg_ros.errors import EngineError
 
 PRECISIONS = {"auto": None, "fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -36,22 +36,38 @@ def device_name(device: str) -> str:
     return str(core.get_property(target, "FULL_DEVICE_NAME"))
 
 
-def build(graph: Path, folder: Path, device: str, precision: str, threads: int = 0) -> str:
-    """Compile an ONNX graph into `folder`; returns the precision it runs in.
+def hardware(device: str, compute_capability: str | None = None) -> str:
+    """What an engine is built for: the device's full name.
+
+    Raises:
+        EngineError: when OpenVINO has no such device, or for a compute capability, which its devices have none of.
+    """
+    if compute_capability is not None:
+        raise EngineError(f"OpenVINO builds for no compute capability ({compute_capability}); leave it out")
+    return device_name(device)
+
+
+def build(job: Job) -> Built:
+    """Compile an ONNX graph into the job's folder.
 
     Raises:
         EngineError: when OpenVINO cannot read or compile the graph.
+        OSError: when the folder cannot be written.
     """
+    progress = job.progress or (lambda phase, done, total: None)
+    progress("compile", 0, 1)
     try:
         core = ov.Core()
-        model = core.read_model(graph)
+        model = core.read_model(job.graph.path)
         # one image a call: with the batch known, every shape inside the network is
         model.reshape({"image": ov.PartialShape([1, -1, -1, 3])})
-        compiled = core.compile_model(model, _target(device), _options(precision, threads))
-        (folder / BLOB).write_bytes(compiled.export_model().getvalue())
-        return _precision_name(compiled)
+        compiled = core.compile_model(model, _target(job.device), _options(job.precision, threads=0))
+        blob = compiled.export_model().getvalue()
     except RuntimeError as error:
-        raise EngineError(f"OpenVINO cannot compile {graph}: {_first_line(error)}") from error
+        raise EngineError(f"OpenVINO cannot compile {job.graph.path}: {_first_line(error)}") from error
+    (job.folder / BLOB).write_bytes(blob)
+    progress("compile", 1, 1)
+    return Built(_precision_name(compiled), (BLOB,))
 
 
 class OpenVINOEngine:
@@ -78,31 +94,40 @@ class OpenVINOEngine:
         self._lock = threading.Lock()
 
     def run(self, image: NDArray[np.uint8], text: NDArray[np.float32]) -> tuple[NDArray[np.integer], NDArray[np.uint8]]:
-        """See `Engine.run`; images of a batch run one after the other. Safe from several threads."""
+        """See `Engine.run`; images of a batch run one after the other."""
+        check_shapes(self.manifest, image.shape, text.shape)
         with self._lock:
-            results = [self._run_one(one[None], text) for one in image]
+            results = [_infer(self._request, one[None], text) for one in image]
         if len(results) == 1:
             return results[0]
         return np.concatenate([r[0] for r in results]), np.concatenate([r[1] for r in results])
 
-    def _run_one(
-        self, image: NDArray[np.uint8], text: NDArray[np.float32]
-    ) -> tuple[NDArray[np.integer], NDArray[np.uint8]]:
-        try:
-            # The tensors share the arrays' memory, so the arrays must outlive `infer`; only what cannot be written to
-            # (a received message) is copied, because OpenVINO refuses it.
-            image, text = np.require(image, requirements=("C", "W")), np.require(text, requirements=("C", "W"))
-            self._request.set_tensor("image", ov.Tensor(image, shared_memory=True))
-            self._request.set_tensor("text", ov.Tensor(text, shared_memory=True))
-            self._request.infer()
-            labels = self._request.get_tensor("labels").data
-            confidence = self._request.get_tensor("confidence").data
-        except RuntimeError as error:
-            raise EngineError(
-                f"OpenVINO failed on an image of {image.shape[1:3]} with {len(text)} classes: {_first_line(error)}"
-            ) from error
+    def prepare(self, image_shape: tuple[int, ...], text_shape: tuple[int, ...]) -> None:
+        """See `Engine.prepare`; nothing is worth doing beforehand.
+
+        OpenVINO makes the kernels of a new class count in the first run that has it: 23 ms of processor time in place
+        of 15 (`mini`, 640x480, 2 cores). A run on a spare request makes them as well, but costs 24 ms during which
+        frames wait, and the next frame still takes 18.
+        """
+        check_shapes(self.manifest, image_shape, text_shape)
+
+
+def _infer(
+    request: ov.InferRequest, image: NDArray[np.uint8], text: NDArray[np.float32]
+) -> tuple[NDArray[np.integer], NDArray[np.uint8]]:
+    try:
+        # The tensors share the arrays' memory, so the arrays must outlive `infer`; only what cannot be written to
+        # (a received message) is copied, because OpenVINO refuses it.
+        image, text = np.require(image, requirements=("C", "W")), np.require(text, requirements=("C", "W"))
+        request.set_tensor("image", ov.Tensor(image, shared_memory=True))
+        request.set_tensor("text", ov.Tensor(text, shared_memory=True))
+        request.infer()
         # the request's memory is used again for the next frame
-        return labels.copy(), confidence.copy()
+        return request.get_tensor("labels").data.copy(), request.get_tensor("confidence").data.copy()
+    except RuntimeError as error:
+        raise EngineError(
+            f"OpenVINO failed on an image of {image.shape[1:3]} with {len(text)} classes: {_first_line(error)}"
+        ) from error
 
 
 def _target(device: str) -> str:
