@@ -25,6 +25,7 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.demo
+	$(BIN)/ovseg bench --wire
 	$(BIN)/ovseg bench
 
 # What a bare Debian or Ubuntu lacks. Without the rights to install it the demo still runs, on its recorded drive.
@@ -40,7 +41,7 @@ $(VENV)/.demo: setup.py | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: setup.py | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[sim,train,dev]'
+	$(BIN)/pip install --quiet --editable '.[sim,train,models,dev]'
 	@touch $@ $(VENV)/.demo
 
 clean:

@@ -17,10 +17,11 @@ COMMANDS = {
     "segment": "label images, folders, videos, rosbag2 recordings or a webcam; writes overlays",
     "node": "the ROS 2 node itself; takes --ros-args",
     "vocabulary": "read or change the words of a running node",
-    "models": "the models that are there, with size, licence and scores",
+    "models": "the models that are there, with size, licence and scores, and those that can be built",
+    "build": "export a model with its weights and compile it for a device",
     "train": "train an embedded checkpoint by its recipe",
     "evaluate": "measure a model on a data set",
-    "bench": "time the node on the wire, from camera stamp to mask",
+    "bench": "time models side by side, or the node on the wire",
     "doctor": "what this machine has, and what is missing",
 }
 USAGE_ERROR = 2

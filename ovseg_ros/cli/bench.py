@@ -1,163 +1,136 @@
-"""`ovseg bench`: the node on the wire, from camera stamp to mask in another process."""
+"""`ovseg bench`: models side by side, or with --wire the node from camera stamp to mask in another process."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from ovseg_ros.cli import camera
-from ovseg_ros.cli.children import start_node, stop
+from ovseg_ros.cli import wire
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.vocabulary import MAX_CLASSES
+from ovseg_ros.weights import known_models, open_weights
 
-NAMESPACE = "/bench"
-FIRST_WORDS = ("floor", "wall", "chair", "table", "box", "person", "door", "window", "plant", "lamp")
-CHANGED_WORDS = (
-    "ground", "cup", "bottle", "bowl", "plate", "apple", "banana", "book", "laptop", "clock", "shelf", "pallet",
-    "forklift", "barrel", "ladder", "crate", "bed", "sofa", "ceiling", "picture",
+COLUMNS = (
+    "model", "backend", "precision", "network", "height", "width", "classes", "batch", "p50_ms", "p95_ms", "p99_ms",
+    "preprocess_ms", "engine_ms", "post_ms", "fps", "gflop", "peak_share", "memory_mb",
 )  # fmt: skip
-WARM_UP = 30  # frames before anything is counted
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--model", default="mini", help="model name (see `ovseg models`)")
-    parser.add_argument("--frames", type=int, default=600, help="frames to send, %(default)s by default")
-    parser.add_argument("--fps", type=float, default=30.0, help="of the camera")
-    parser.add_argument("--width", type=int, default=640, help="pixels")
-    parser.add_argument("--height", type=int, default=480, help="pixels")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="models to compare; those that are there by default")
+    parser.add_argument("--image", nargs="+", default=["480x640"], metavar="HxW", help="sizes of the camera's image")
+    parser.add_argument("--classes", nargs="+", type=int, default=[10], metavar="K", help="class counts")
+    parser.add_argument("--batch", nargs="+", type=int, default=[1], metavar="N", help="images a call")
+    parser.add_argument("--device", default="cpu", help="cpu, gpu (Intel) or cuda")
+    parser.add_argument("--backend", default="auto", help="auto, openvino, tensorrt, tensorrt-rtx or torch")
+    parser.add_argument("--precision", nargs="+", default=["auto"], help="auto, fp32, bf16 or fp16; several compare")
+    parser.add_argument("--repeats", type=int, default=30, help="calls of each case, %(default)s by default")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the table as a picture (needs matplotlib)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    wire.configure(parser.add_argument_group("the node on the wire"))
 
 
 def run(options: argparse.Namespace) -> int:
-    """Start node and replayed camera, measure, change 20 words half way."""
-    if options.frames < 4 * WARM_UP:
-        raise OvsegError(f"--frames {options.frames} is too few; at least {4 * WARM_UP}")
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    from ovseg_ros import ros
-
-    arguments = ["--topic", f"{NAMESPACE}/image", "--frames", str(options.frames), "--fps", str(options.fps)]
-    arguments += ["--width", str(options.width), "--height", str(options.height), "--replay", "24"]
-    children: list[subprocess.Popen[bytes]] = []
-    ros.rclpy.init(args=[])
-    try:
-        probe = Probe(options)
-        children.append(start_node(NAMESPACE, f"{NAMESPACE}/image", FIRST_WORDS, model=options.model))
-        probe.wait_for_node(90.0, children[0])
-        children.append(subprocess.Popen(camera.command([*arguments, "--subscribers", "1", "--wait", "60"])))
-        probe.watch(children[0], children[1])
-    finally:
-        for child in children:
-            stop(child)
-        ros.rclpy.try_shutdown()
-    report = probe.report()
-    print(json.dumps(report, indent=2) if options.json else "\n".join(f"{k:28s}{v}" for k, v in report.items()))
+    """Measure and print."""
+    if options.wire:
+        height, width = _size(options.image[0])
+        model = options.models[0] if options.models else "mini"
+        return wire.run(wire.Drive(model, height, width, options.frames, options.fps), as_json=options.json)
+    report = compare(options)
+    if options.plot:
+        plot(report["results"], options.plot)
+    print(json.dumps(report, indent=2) if options.json else table(report))
     return 0
 
 
-class Probe:
-    """Subscribes to the node's masks, counts, and times them."""
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """The report of models side by side."""
+    from ovseg_ros.engine import open_engine
+    from ovseg_ros.evaluation.benchmark import Case, graph_gflop, matmul_peak, measure, row
+    from ovseg_ros.text import open_text_encoder
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        from ovseg_ros import ros
-
-        self._options = options
-        self._latencies: list[float] = []
-        self._arrivals: list[float] = []
-        self._stamps: list[float] = []
-        self._announced = False
-        self._diagnostics: list[dict[str, str]] = []
-        self._memory_mb: list[float] = []
-        self._asked = self._in_force = float("nan")
-        self._node = ros.Node("bench_probe")
-        self._executor = ros.SingleThreadedExecutor()
-        self._executor.add_node(self._node)
-        base = f"{NAMESPACE}/ovseg"
-        self._node.create_subscription(ros.Image, f"{base}/mask", self._on_mask, ros.QoSProfile(depth=50))
-        qos = ros.QoSProfile(depth=50)
-        self._node.create_subscription(ros.LabelInfo, f"{base}/label_info", self._on_label_info, qos)
-        self._node.create_subscription(ros.DiagnosticArray, "/diagnostics", self._on_diagnostics, qos)
-        self._set_words = self._node.create_client(ros.SetVocabulary, f"{NAMESPACE}/set_vocabulary")
-        self._get_words = self._node.create_client(ros.GetVocabulary, f"{NAMESPACE}/get_vocabulary")
-
-    def wait_for_node(self, seconds: float, process: subprocess.Popen[bytes]) -> None:
-        """Wait until the model is loaded; see `services.wait_for_node`."""
-        from ovseg_ros.cli.services import wait_for_node
-
-        wait_for_node(self._executor, self._get_words, seconds, process)
-
-    def watch(self, node: subprocess.Popen[bytes], source: subprocess.Popen[bytes]) -> None:
-        """Take masks until the camera is done."""
-        from ovseg_ros import ros
-
-        half = self._options.frames // 2
-        with tqdm(total=self._options.frames, unit="frame", disable=self._options.json) as bar:
-            while source.poll() is None:
-                self._executor.spin_once(timeout_sec=0.2)
-                bar.update(len(self._arrivals) - bar.n)
-                if len(self._arrivals) >= half and np.isnan(self._asked):
-                    self._asked = time.monotonic()
-                    self._set_words.call_async(ros.SetVocabulary.Request(classes=list(CHANGED_WORDS)))
-                if len(self._arrivals) >= len(self._memory_mb) * 50 + WARM_UP:
-                    self._memory_mb.append(_resident_mb(node.pid))
-
-    def report(self) -> dict[str, Any]:
-        """Everything measured, times in milliseconds."""
-        sent, got = self._options.frames, len(self._arrivals)
-        latencies = np.array(self._latencies[WARM_UP:]) * 1e3
-        seconds = self._arrivals[-1] - self._arrivals[WARM_UP]
-        busy = [d for d in self._diagnostics if d.get("engine ms", "n/a") != "n/a"]
-        engine, total = ([float(d[key]) for d in busy] for key in ("engine ms", "total ms"))
-        return {
-            "model": self._options.model,
-            "size": f"{self._options.width}x{self._options.height}",
-            "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-            "camera_fps": self._options.fps,
-            "fps": round((got - WARM_UP - 1) / seconds, 2),
-            "frames": sent,
-            "masks": got,
-            "missing": sent - got,
-            "missing_after_warm_up": int(
-                np.rint(np.diff(self._stamps[WARM_UP:]) * self._options.fps - 1).clip(0).sum()
-            ),
-            "latency_p50_ms": round(float(np.percentile(latencies, 50)), 2),
-            "latency_p95_ms": round(float(np.percentile(latencies, 95)), 2),
-            "latency_p99_ms": round(float(np.percentile(latencies, 99)), 2),
-            "engine_ms": round(float(np.median(engine)), 2) if engine else None,
-            "outside_engine_share": round(1 - float(np.median(engine) / np.median(total)), 3) if engine else None,
-            "words_in_force_ms": round((self._in_force - self._asked) * 1e3, 1),
-            "node_memory_mb": [round(m, 1) for m in (self._memory_mb[0], max(self._memory_mb), self._memory_mb[-1])],
-        }
-
-    def _on_mask(self, message: Any) -> None:
-        now = self._node.get_clock().now().nanoseconds
-        stamp = message.header.stamp
-        self._latencies.append((now - stamp.sec * 1_000_000_000 - stamp.nanosec) / 1e9)
-        self._stamps.append(stamp.sec + stamp.nanosec * 1e-9)
-        self._arrivals.append(time.monotonic())
-        if self._announced and np.isnan(self._in_force):
-            self._in_force = self._arrivals[-1]
-
-    def _on_label_info(self, message: Any) -> None:
-        # it comes before the first mask that uses the words
-        self._announced = [c.class_name for c in message.class_map] == list(CHANGED_WORDS)
-
-    def _on_diagnostics(self, message: Any) -> None:
-        for status in message.status:
-            self._diagnostics.append({item.key: item.value for item in status.values})
+    if options.repeats < 1 or min(options.batch) < 1 or not 1 <= min(options.classes) <= max(options.classes):
+        raise OvsegError("--repeats, --batch and --classes count from 1")
+    if max(options.classes) > MAX_CLASSES:
+        raise OvsegError(f"--classes {max(options.classes)} is more than an engine holds ({MAX_CLASSES})")
+    sizes = [_size(text) for text in options.image]
+    cases = []
+    for model, precision in itertools.product(options.models or known_models(), options.precision):
+        weights = open_weights(model)
+        graph = weights.graph(open_text_encoder(weights.text_folder))
+        before = wire.resident_mb(os.getpid())
+        engine = open_engine(graph, options.device, precision, backend=options.backend)
+        memory = wire.resident_mb(os.getpid()) - before
+        for (height, width), classes, batch in itertools.product(sizes, options.classes, options.batch):
+            gflop = graph_gflop(graph.path, height, width, classes, graph.text_width) * batch
+            cases.append(Case(engine, height, width, classes, batch, gflop, memory))
+    with tqdm(total=len(cases) * options.repeats, unit="call", disable=options.json) as bar:
+        times = measure(cases, options.repeats, bar.update)
+    on_cpu = options.device == "cpu"
+    peaks = {p: matmul_peak(p) if on_cpu else None for p in {case.engine.manifest.precision for case in cases}}
+    return {
+        "results": [row(c, t, peaks[c.engine.manifest.precision]) for c, t in zip(cases, times, strict=True)],
+        "machine": {
+            "processor": cases[0].engine.manifest.device,
+            "cores": os.cpu_count(),
+            "system": platform.platform(),
+            "matmul_gflops": {p: round(v, 1) for p, v in peaks.items() if v is not None},
+        },
+    }
 
 
-def _resident_mb(pid: int) -> float:
-    """Resident memory of a process, MB."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
+def table(report: dict[str, Any]) -> str:
+    """The results as an aligned table, the machine under it."""
+    rows = [[_cell(result[column]) for column in COLUMNS] for result in report["results"]]
+    widths = [max(len(r[i]) for r in [list(COLUMNS), *rows]) for i in range(len(COLUMNS))]
+    lines = ["  ".join(cell.rjust(w) for cell, w in zip(r, widths, strict=True)) for r in [list(COLUMNS), *rows]]
+    machine = report["machine"]
+    peaks = ", ".join(f"{value} GFLOP/s in {p}" for p, value in machine["matmul_gflops"].items())
+    return "\n".join(
+        [*lines, "", f"{machine['processor']}, {machine['cores']} cores; matrix products: {peaks or 'n/a'}"]
+    )
+
+
+def plot(results: list[dict[str, Any]], path: Path) -> None:
+    """A bar a case: median time by stage, and a mark at the 95th percentile."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise OvsegError("--plot needs matplotlib: pip install matplotlib") from error
+    names = [f"{r['model']} {r['precision']}\n{r['height']}x{r['width']}, {r['classes']} words" for r in results]
+    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.6 * len(results)), layout="constrained")
+    left = [0.0] * len(results)
+    for stage in ("preprocess_ms", "engine_ms", "post_ms"):
+        values = [r[stage] for r in results]
+        axes.barh(names, values, left=left, label=stage.removesuffix("_ms"))
+        left = [a + b for a, b in zip(left, values, strict=True)]
+    axes.plot([r["p95_ms"] for r in results], names, "k|", markersize=14, label="p95")
+    axes.invert_yaxis()
+    axes.set_xlabel("ms a call")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise OvsegError(f"the size {text!r} is not HEIGHTxWIDTH in pixels, e.g. 480x640")
+    return int(height), int(width)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return "x".join(map(str, value))
+    return "-" if value is None else str(value)

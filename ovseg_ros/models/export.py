@@ -14,7 +14,7 @@ from ovseg_ros.models.onepass import OnePass
 OPSET = 20
 
 
-def export_onnx(model: OnePass, path: Path, text_width: int) -> None:
+def export_onnx(model: OnePass, path: Path, text_width: int, *, lossless: bool = False, program: bool = False) -> None:
     """Write the deployed graph with the contract's names and dynamic axes.
 
     Inputs `image` (batch, height, width, 3) uint8 and `text` (classes, synonyms, D) float32; outputs `labels` int32
@@ -25,13 +25,15 @@ def export_onnx(model: OnePass, path: Path, text_width: int) -> None:
         model: in evaluation mode, float32, on the CPU.
         path: the file to write, replaced whole.
         text_width: D.
+        lossless: keep float32 for weights that float16 would change.
+        program: write `model.pt2` beside it as well, the same program for torch itself.
     """
     model = model.eval()
     # sizes that differ from one another and from 1, so that the tracer keeps every axis dynamic
     image = torch.zeros(2, 120, 144, 3, dtype=torch.uint8)
     text = torch.nn.functional.normalize(torch.randn(5, 3, text_width), dim=-1)
     dim = torch.export.Dim
-    program = torch.onnx.export(
+    exported = torch.onnx.export(
         model,
         (image, text),
         dynamo=True,
@@ -44,10 +46,12 @@ def export_onnx(model: OnePass, path: Path, text_width: int) -> None:
         },
         verbose=False,
     )
-    if program is None:  # only without dynamo
+    if exported is None or exported.exported_program is None:  # only without dynamo
         raise RuntimeError("torch.onnx.export returned no program")
-    proto = program.model_proto
-    halve_weights(proto)
+    if program:
+        torch.export.save(exported.exported_program, path.with_suffix(".pt2"))
+    proto = exported.model_proto
+    halve_weights(proto, lossless=lossless)
     strip_traces(proto)
     onnx.checker.check_model(proto)
     scratch = path.with_suffix(".tmp")
@@ -55,10 +59,11 @@ def export_onnx(model: OnePass, path: Path, text_width: int) -> None:
     scratch.replace(path)
 
 
-def halve_weights(model: onnx.ModelProto, at_least: int = 1024) -> None:
+def halve_weights(model: onnx.ModelProto, at_least: int = 1024, *, lossless: bool = False) -> None:
     """Store large float32 initialisers as float16 followed by a Cast, in place.
 
-    Compilers fold the casts away. Values beyond float16's range would become infinite; trained weights are not.
+    Compilers fold the casts away. A tensor with values beyond float16's range stays as it is; with `lossless`, so does
+    one with any value that float16 does not hold exactly (OpenAI's checkpoints are float16 to begin with).
     """
     graph = model.graph
     casts = []
@@ -67,8 +72,9 @@ def halve_weights(model: onnx.ModelProto, at_least: int = 1024) -> None:
             continue
         name = tensor.name
         with np.errstate(over="ignore"):
-            values = numpy_helper.to_array(tensor).astype(np.float16)
-        if not np.isfinite(values).all():
+            exact = numpy_helper.to_array(tensor)
+            values = exact.astype(np.float16)
+        if not np.isfinite(values).all() or (lossless and not np.array_equal(values.astype(np.float32), exact)):
             continue
         tensor.CopyFrom(numpy_helper.from_array(values, f"{name}.half"))
         casts.append(helper.make_node("Cast", [f"{name}.half"], [name], f"{name}.cast", to=TensorProto.FLOAT))

@@ -11,18 +11,31 @@ from ovseg_ros.ros.parameters import Settings
 from ovseg_ros.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from ovseg_ros.engine import Progress
     from ovseg_ros.segmenter import Segmenter
 
 
-def load_segmenter(settings: Settings) -> Segmenter:
+def load_segmenter(settings: Settings, progress: Progress | None = None) -> Segmenter:
     """The segmenter that the settings ask for; its engine is built on first use, which takes a while.
+
+    Args:
+        settings: which model, and where it runs.
+        progress: told how the build goes on.
 
     Raises:
         OvsegError: the model, engine or vocabulary can't be used; the text says what to do.
     """
     from ovseg_ros.segmenter import Segmenter  # here, as importing the inference engine takes seconds
 
-    return Segmenter.load(settings.model, first_words(settings), device=settings.device, threshold=settings.threshold)
+    return Segmenter.load(
+        settings.model,
+        first_words(settings),
+        device=settings.device,
+        precision=settings.precision,
+        backend=settings.backend,
+        threshold=settings.threshold,
+        progress=progress,
+    )
 
 
 def first_words(settings: Settings) -> Vocabulary | None:

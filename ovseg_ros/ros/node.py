@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,8 @@ class SegmentNode(ros.Node):
 
     def __init__(self, segmenter: Callable[[Settings], Segmenter] | None = None, **arguments: Any) -> None:
         super().__init__("ovseg", **arguments)
-        self._load_segmenter = segmenter or load_segmenter
+        self._load_segmenter = segmenter or partial(load_segmenter, progress=self._on_build)
+        self._build = ""  # how far the engine's build is, for the diagnostics
         self._segmenter: Segmenter | None = None
         self._loaded = threading.Event()
         self.exit_code = 0  # of the process, once the node has ended
@@ -140,6 +142,8 @@ class SegmentNode(ros.Node):
         try:
             segmenter = self._load_segmenter(settings)
             segmenter.threshold = settings.threshold
+        except KeyboardInterrupt:  # shut down while an engine was being built
+            return
         except Exception as error:
             known = isinstance(error, OvsegError)
             self.exit_code = 2 if known else 1
@@ -156,6 +160,11 @@ class SegmentNode(ros.Node):
             f"{self._image_input.topic} -> {self.get_fully_qualified_name()}/mask; "
             f"{len(segmenter.vocabulary)} classes: {words}"
         )
+
+    def _on_build(self, phase: str, done: int, total: int) -> None:
+        self._build = f": {phase}, {done} of {total}"
+        if not self.context.ok():
+            raise KeyboardInterrupt  # cancels the build
 
     def _loaded_segmenter(self) -> Segmenter:
         self._loaded.wait(LOAD_PATIENCE)
@@ -251,7 +260,7 @@ class SegmentNode(ros.Node):
         settings, segmenter, report = self._settings(), self._segmenter, self._health.report()
         problem = self._silence() or refusal(report, (*QUIET, "queue"))
         if segmenter is None:
-            problem = f"loading the model {settings.model}"
+            problem = f"loading the model {settings.model}{self._build}"
         facts = {"topic": self._image_input.topic, "max rate": f"{settings.max_rate:g}"}
         if segmenter is not None:
             facts.update(classes=str(len(segmenter.vocabulary)), vocabulary=str(segmenter.vocabulary.version))

@@ -30,7 +30,17 @@ class Settings:
     """Values of all parameters; the ones that are not live are fixed when the node starts."""
 
     model: str = _setting("mini", "Name of the model (`ovseg models` lists them) or path of its folder.")
-    device: str = _setting("cpu", "Where the engine runs, such as cpu or gpu.")
+    device: str = _setting("cpu", "Where the engine runs: cpu, gpu (Intel) or cuda, cuda:1, ...")
+    backend: str = _setting(
+        "auto",
+        "What runs the engine; auto goes by the device.",
+        one_of=("auto", "openvino", "tensorrt", "tensorrt-rtx", "torch"),
+    )
+    precision: str = _setting(
+        "auto",
+        "Of the engine's arithmetic; auto is the fastest that the device has.",
+        one_of=("auto", "fp32", "bf16", "fp16"),
+    )
     vocabulary: tuple[str, ...] = _setting(
         NO_WORDS,
         "The classes, each a name and its synonyms such as 'person, human'; ['']: vocabulary_file, or the model's own.",

@@ -128,7 +128,7 @@ def augment(
 
 
 def _offset(slack: float, length: int, focus: float | None, rng: np.random.Generator) -> float:
-    """Where a crop of some length starts, within 0..slack; in its middle three fifths lies the focus, if one is given."""
+    """Where a crop of some length starts, within 0..slack; a focus lies in its middle three fifths."""
     if slack <= 0:
         return slack / 2
     if focus is None:

@@ -1,4 +1,4 @@
-"""The loss of the embedded checkpoints: weighted cross entropy and dice over words, and a pull towards the right one."""
+"""The loss of the embedded checkpoints: cross entropy and dice over words, and a pull towards the right one."""
 
 from __future__ import annotations
 

@@ -1,0 +1,129 @@
+"""From a model of the zoo and its weights to a folder that engines are built from, in the form of `weights/mini`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from ovseg_ros.errors import ModelError
+from ovseg_ros.hashing import file_hash
+from ovseg_ros.models.checkpoints import RANDOM, Checkpoint, open_checkpoint
+from ovseg_ros.models.clip_config import ClipVisionConfig
+from ovseg_ros.models.clip_segmenter import ClipSegmenter, Windows
+from ovseg_ros.models.clip_text import export_text_tower
+from ovseg_ros.models.clip_weights import load_clip
+from ovseg_ros.models.export import export_onnx
+from ovseg_ros.models.onepass import OnePass
+from ovseg_ros.models.training_free import training_free
+from ovseg_ros.models.zoo import ModelSpec
+from ovseg_ros.text import open_text_encoder
+from ovseg_ros.weights import GRAPH_FILE, MANIFEST_FILE
+
+CLASSES = ("wall", "floor", "ceiling", "door", "window", "chair", "table", "person, human", "plant", "box", "other")
+
+
+def build_model(
+    spec: ModelSpec,
+    weights: str,
+    folder: Path,
+    *,
+    windows: Windows | None = None,
+    max_classes: int = 1024,
+    program: bool = False,
+) -> None:
+    """Load weights, export the image graph and the text tower, and write `folder` whole or not at all.
+
+    Args:
+        spec: which model; its size must be a multiple of the patch.
+        weights: a tag, a file, or "random"; see `checkpoints.open_checkpoint`.
+        folder: made, or replaced once the new one is complete.
+        windows: segment in overlapping windows; the whole image at once where None.
+        max_classes: what engines of it are to hold.
+        program: export for the torch backend as well.
+
+    Raises:
+        ModelError: for weights that cannot be used, a size that does not fit, or a folder that cannot be written.
+    """
+    config = ClipVisionConfig.from_open_clip(spec.architecture)
+    _check_size(spec, config.patch, windows)
+    checkpoint = open_checkpoint(spec.architecture, weights)
+    segmenter = clip_segmenter(spec, checkpoint, windows)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".exporting-", dir=folder.parent))
+    except OSError as error:
+        raise ModelError(f"cannot write to {folder.parent}: {error}; set OVSEG_ENGINES to another folder") from error
+    try:
+        export_text_tower(checkpoint.model, scratch / "text", spec.architecture, prompts=spec.prompts)
+        encoder = open_text_encoder(scratch / "text")
+        export_onnx(OnePass(segmenter, spec.size), scratch / GRAPH_FILE, encoder.width, lossless=True, program=program)
+        manifest = {
+            "name": spec.name,
+            "text_encoder": "text",
+            "text_identity": encoder.identity,
+            "weights_hash": file_hash(scratch / GRAPH_FILE),
+            "size": list(spec.size),
+            "parameters": sum(p.numel() for p in segmenter.parameters()),
+            "classes": list(CLASSES),
+            "licence": checkpoint.licence,
+            "data": "none: random numbers, for timing alone" if weights == RANDOM else f"{checkpoint.source}'s",
+            "method": spec.method,
+            "architecture": spec.architecture,
+            "weights": checkpoint.source,
+            "windows": None if windows is None else [windows.crop, windows.step],
+            "max_classes": max_classes,
+            "scores": {},
+        }
+        (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        scratch.chmod(0o755)  # mkdtemp makes private folders
+        _replace(scratch, folder)
+    except OSError as error:
+        raise ModelError(f"cannot write {folder}: {error}; free some space or set OVSEG_ENGINES") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def clip_segmenter(spec: ModelSpec, checkpoint: Checkpoint, windows: Windows | None = None) -> ClipSegmenter:
+    """The torch model of a spec with a checkpoint's weights, in evaluation mode, positions baked for its grid."""
+    config = ClipVisionConfig.from_open_clip(spec.architecture)
+    config = replace(
+        config, quick_gelu=_quick_gelu(checkpoint.model), mean=checkpoint.pixel_mean, std=checkpoint.pixel_std
+    )
+    trunk = training_free(spec.method, config)
+    load_clip(trunk, checkpoint.model.state_dict(), checkpoint.source)
+    height, width = (windows.crop, windows.crop) if windows else spec.size
+    trunk.bake((height // config.patch, width // config.patch))
+    return ClipSegmenter(trunk, spec.scale, windows).eval()
+
+
+def _quick_gelu(model: nn.Module) -> bool:
+    """Whether an open_clip model was made with OpenAI's activation, which some tags turn on for any architecture."""
+    return any(type(module).__name__ == "QuickGELU" for module in model.modules())
+
+
+def _check_size(spec: ModelSpec, patch: int, windows: Windows | None) -> None:
+    height, width = spec.size
+    if min(height, width) < patch or height % patch or width % patch:
+        near = "x".join(str(max(1, round(side / patch)) * patch) for side in spec.size)
+        raise ModelError(
+            f"the size {height}x{width} is no multiple of {spec.architecture}'s patch, {patch}; try {near}"
+        )
+    if windows and (min(height, width) < windows.crop or windows.crop % patch or windows.step % patch):
+        raise ModelError(
+            f"windows of {windows.crop} every {windows.step} pixels do not fit {height}x{width} with a patch of {patch}"
+        )
+
+
+def _replace(new: Path, target: Path) -> None:
+    """Move a folder into place, over what was there."""
+    old = target.with_name(f".old-{target.name}-{os.getpid()}")
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
