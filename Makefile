@@ -4,16 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 FRAMES ?= 240
 
-.PHONY: demo test test-slow lint format bench clean system
+.PHONY: demo test test-slow test-engines lint format bench clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/ovseg demo --frames $(FRAMES)
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not engines"
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
+
+test-engines: $(VENV)/.test
+	$(BIN)/python -m pytest -m engines test/models/test_compile.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,16 @@ def build(name: str, job: Job) -> Built:
         KeyboardInterrupt: when the job's progress callback raised it.
         OSError: when the folder cannot be written.
     """
+    try:
+        return _build(name, job)
+    except BaseException as error:
+        # The traceback would keep the builder until a garbage collection, which may come while the next builder logs
+        # something, inside TensorRT's own lock: a deadlock.
+        traceback.clear_frames(error.__traceback__)
+        raise
+
+
+def _build(name: str, job: Job) -> Built:
     trt = load_module(name)
     precision = "fp16" if job.precision == "auto" else job.precision
     capability = job.compute_capability or cuda.find_device(job.device).compute_capability

@@ -67,9 +67,7 @@ def check(engine: TensorRTEngine, image: np.ndarray, text: np.ndarray) -> None:
     assert (confidence == int(100 * text[0, 0, 0])).all()
 
 
-def test_frames_words_and_shapes_may_change_at_will(
-    engine: TensorRTEngine, picture: Callable[..., np.ndarray]
-) -> None:
+def test_frames_words_and_shapes_may_change_at_will(engine: TensorRTEngine, picture: Callable[..., np.ndarray]) -> None:
     for seed, (height, width), classes in [
         (1, (40, 60), 3), (2, (40, 60), 3), (3, (40, 60), 20), (4, (50, 60), 20), (5, (40, 60), 3),
     ]:  # fmt: skip
@@ -140,9 +138,7 @@ def test_preparing_leaves_the_first_run_nothing_to_do(
     assert (trt.contexts, gpu.enqueues) == (made, enqueued)
 
 
-def test_a_batch_beyond_the_limit_runs_in_parts(
-    engine: TensorRTEngine, picture: Callable[..., np.ndarray]
-) -> None:
+def test_a_batch_beyond_the_limit_runs_in_parts(engine: TensorRTEngine, picture: Callable[..., np.ndarray]) -> None:
     check(engine, np.stack([picture(seed, 40, 60) for seed in range(5)]), table(3))
 
 
