@@ -48,4 +48,4 @@ $(VENV)/.test: setup.py | $(VENV)/bin/python
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) build install log demo engines/*/ *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build install log demo engines/*/ engines/.locks engines/.timings *.egg-info .mypy_cache .pytest_cache .ruff_cache

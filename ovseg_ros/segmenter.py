@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ovseg_ros.engine import Engine, Progress, open_engine
 from ovseg_ros.engine.cache import cache_root
-from ovseg_ros.errors import ImageError
+from ovseg_ros.errors import ImageError, VocabularyError
 from ovseg_ros.segmentation import Segmentation
 from ovseg_ros.text import TextEncoder, open_text_encoder, text_table
 from ovseg_ros.vocabulary import Vocabulary
@@ -172,6 +172,11 @@ class Segmenter:
     def _encode(self, vocabulary: Vocabulary | Sequence[str], version: int) -> _Words:
         if not isinstance(vocabulary, Vocabulary):
             vocabulary = Vocabulary.parse(vocabulary)
+        if 0 < (most := self.engine.manifest.max_classes) < len(vocabulary):
+            raise VocabularyError(
+                f"{len(vocabulary)} classes are more than this engine of {self.model} holds ({most}); build it anew "
+                "with a higher --max-classes"
+            )
         templates = vocabulary.templates or self._encoder.default_templates
         vocabulary = replace(vocabulary, templates=templates, version=version)
         return _Words(vocabulary, text_table(vocabulary, self._encoder, self._cache))

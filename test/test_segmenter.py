@@ -16,7 +16,7 @@ import pytest
 
 from ovseg_ros.engine import open_engine
 from ovseg_ros.engine.cache import Graph
-from ovseg_ros.errors import ImageError, ModelError, VocabularyError
+from ovseg_ros.errors import EngineError, ImageError, ModelError, VocabularyError
 from ovseg_ros.resources import find
 from ovseg_ros.segmentation import Segmentation
 from ovseg_ros.segmenter import Segmenter
@@ -48,7 +48,7 @@ class LengthEncoder:
 class EchoEngine:
     """Answers with the table it was given: every label is K - 1, every confidence the length of the first word."""
 
-    manifest = SimpleNamespace(model="echo")
+    manifest = SimpleNamespace(model="echo", max_classes=0)
 
     def run(self, image: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         shape = image.shape[:3]
@@ -61,7 +61,7 @@ class EchoEngine:
 class FixedEngine:
     """Answers with given labels and confidence."""
 
-    manifest = SimpleNamespace(model="fixed")
+    manifest = SimpleNamespace(model="fixed", max_classes=0)
 
     def __init__(self, labels: np.ndarray, confidence: np.ndarray) -> None:
         self.labels, self.confidence = labels.astype(np.int32), confidence.astype(np.uint8)
@@ -298,3 +298,40 @@ def test_loading_with_another_text_encoder_is_a_model_error(
     other_text(tiny_copy.parent / "text")
     with pytest.raises(ModelError, match="another text encoder"):
         Segmenter.load(str(tiny_copy))
+
+
+def test_new_words_are_prepared_for_the_latest_image_before_they_are_in_force(
+    picture: Callable[..., np.ndarray],
+) -> None:
+    class Planned(EchoEngine):
+        def __init__(self) -> None:
+            self.prepared: list[tuple[tuple[int, ...], tuple[int, ...], int]] = []
+
+        def prepare(self, image_shape: tuple[int, ...], text_shape: tuple[int, ...]) -> None:
+            self.prepared.append((image_shape, text_shape, len(segmenter.vocabulary)))
+            if text_shape[0] > 3:
+                raise EngineError("too many classes")
+
+    engine = Planned()
+    segmenter = Segmenter(engine, LengthEncoder(), ["a", "bb"])  # type: ignore[arg-type]
+    segmenter.set_vocabulary(["a"])
+    assert engine.prepared == []  # no image yet
+    segmenter.segment(picture(1, 40, 60))
+    segmenter.set_vocabulary(["a", "bb", "ccc"])
+    assert engine.prepared == [((1, 40, 60, 3), (3, 1, 32), 1)]
+    with pytest.raises(EngineError, match="too many classes"):
+        segmenter.set_vocabulary(["a", "bb", "ccc", "dddd"])
+    assert segmenter.vocabulary.names == ("a", "bb", "ccc")
+    assert segmenter.segment(picture(1, 40, 60)).labels.max() == 2
+
+
+def test_more_words_than_the_engine_holds_are_refused_from_the_start() -> None:
+    class Narrow(EchoEngine):
+        manifest = SimpleNamespace(model="narrow", max_classes=2)
+
+    with pytest.raises(VocabularyError, match=r"3 classes are more than this engine of narrow holds \(2\)"):
+        Segmenter(Narrow(), LengthEncoder(), ["a", "bb", "ccc"])  # type: ignore[arg-type]
+    segmenter = Segmenter(Narrow(), LengthEncoder(), ["a", "bb"])  # type: ignore[arg-type]
+    with pytest.raises(VocabularyError, match="build it anew"):
+        segmenter.set_vocabulary(["a", "bb", "ccc"])
+    assert len(segmenter.vocabulary) == 2

@@ -26,13 +26,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights", metavar="TAG|FILE|random", help="of the CLIP model; `openai` by default")
     parser.add_argument("--backend", default="auto", help="auto, openvino, tensorrt, tensorrt-rtx or torch")
-    parser.add_argument("--device", default="cpu", help="cpu, gpu (Intel) or cuda; ignored with --compute-capability")
+    parser.add_argument("--device", help="cpu, gpu (Intel) or cuda; the backend's own by default")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--compute-capability", metavar="X.Y", help="build for a GPU that is not here, e.g. 8.7 (Orin)")
     parser.add_argument("--size", metavar="HxW", help="pixels the network works at, multiples of its patch")
     parser.add_argument("--windows", metavar="CROP,STEP", help="segment in overlapping windows, e.g. 224,112")
     parser.add_argument(
         "--max-classes", type=int, default=MAX_CLASSES, help="classes an engine holds, %(default)s by default"
+    )
+    parser.add_argument(
+        "--encoder-alone", action="store_true", help="without labels, to time what they cost; give --name"
     )
     parser.add_argument("--name", help="what to call the result; the model's own name by default")
     parser.add_argument("--json", action="store_true", help="print what was built as JSON")
@@ -114,6 +117,7 @@ def _export(options: argparse.Namespace) -> str:
             windows=windows,
             max_classes=options.max_classes,
             program=options.backend == "torch",
+            encoder_alone=options.encoder_alone,
         )
     return spec.name
 
@@ -123,6 +127,8 @@ def _spec(options: argparse.Namespace) -> ModelSpec:
     if options.size:
         height, width = _numbers(options.size.lower(), "x", "size", "HEIGHTxWIDTH in pixels, e.g. 384x512")
         spec = replace(spec, size=(height, width))
+    if options.encoder_alone and not options.name:
+        raise OvsegError("--encoder-alone makes a model that labels nothing; give it a --name of its own")
     if options.name:
         if Path(options.name).name != options.name or options.name.startswith("."):
             raise OvsegError(f"the name {options.name!r} is no folder name; use letters, digits and dashes")
@@ -141,6 +147,7 @@ def _numbers(text: str, separator: str, what: str, form: str) -> tuple[int, int]
 
 def _refuse_export_options(options: argparse.Namespace) -> None:
     """An embedded model is exported already."""
-    for option in ("weights", "size", "windows", "name"):
+    for option in ("weights", "size", "windows", "name", "encoder_alone"):
         if getattr(options, option):
-            raise OvsegError(f"{options.model} is embedded, with weights and size of its own; leave --{option} away")
+            flag = option.replace("_", "-")
+            raise OvsegError(f"{options.model} is embedded, with weights and size of its own; leave --{flag} away")

@@ -168,7 +168,7 @@ def _profile(builder: Any, graph: Graph) -> Any:
 
 def _timings_path(job: Job) -> Path | None:
     """One file for each version; TensorRT keeps the GPUs in it apart."""
-    return job.shared and job.shared / f"tensorrt-{version('tensorrt')}.timings"
+    return job.shared and job.shared / ".timings" / f"tensorrt-{version('tensorrt')}"
 
 
 def _read_timings(config: Any, job: Job) -> None:

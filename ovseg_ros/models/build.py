@@ -19,7 +19,7 @@ from ovseg_ros.models.clip_segmenter import ClipSegmenter, Windows
 from ovseg_ros.models.clip_text import export_text_tower
 from ovseg_ros.models.clip_weights import load_clip
 from ovseg_ros.models.export import export_onnx
-from ovseg_ros.models.onepass import OnePass
+from ovseg_ros.models.onepass import EncoderAlone, OnePass
 from ovseg_ros.models.training_free import training_free
 from ovseg_ros.models.zoo import ModelSpec
 from ovseg_ros.text import open_text_encoder
@@ -36,6 +36,7 @@ def build_model(
     windows: Windows | None = None,
     max_classes: int = 1024,
     program: bool = False,
+    encoder_alone: bool = False,
 ) -> None:
     """Load weights, export the image graph and the text tower, and write `folder` whole or not at all.
 
@@ -46,6 +47,7 @@ def build_model(
         windows: segment in overlapping windows; the whole image at once where None.
         max_classes: what engines of it are to hold.
         program: export for the torch backend as well.
+        encoder_alone: leave out all that has to do with words, to time what it costs.
 
     Raises:
         ModelError: for weights that cannot be used, a size that does not fit, or a folder that cannot be written.
@@ -62,7 +64,8 @@ def build_model(
     try:
         export_text_tower(checkpoint.model, scratch / "text", spec.architecture, prompts=spec.prompts)
         encoder = open_text_encoder(scratch / "text")
-        export_onnx(OnePass(segmenter, spec.size), scratch / GRAPH_FILE, encoder.width, lossless=True, program=program)
+        whole = (EncoderAlone if encoder_alone else OnePass)(segmenter, spec.size)
+        export_onnx(whole, scratch / GRAPH_FILE, encoder.width, lossless=True, program=program)
         manifest = {
             "name": spec.name,
             "text_encoder": "text",

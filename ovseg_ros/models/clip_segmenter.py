@@ -72,7 +72,8 @@ class ClipSegmenter(nn.Module):
             )
         n = pixels.shape[0]
         cut = torch.cat([pixels[:, :, y : y + crop, x : x + crop] for y, x in places])
-        parts = self._dense(cut, text).unflatten(0, (len(places), n)).unbind(0)  # windows of (N, D, c, c)
+        dense = self._dense(cut, text)
+        parts = dense.reshape(len(places), n, *dense.shape[1:]).unbind(0)  # windows of (N, D, c, c)
         grid = (height // self.stride, width // self.stride)
         total = torch.zeros(())
         count = torch.zeros(grid)

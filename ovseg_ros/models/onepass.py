@@ -72,15 +72,27 @@ class OnePass(nn.Module):
             labels (N, H, W) int32 in 0..K-1 and confidence (N, H, W) uint8, 255 times the softmax probability among
             the words, and "none of these" where the model has that answer.
         """
-        height, width = image.shape[1], image.shape[2]
-        # uint8 is cast away first and back last: some compilers move no uint8 inside a graph
-        x = image.to(torch.float32).permute(0, 3, 1, 2)
-        x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False)
-        x = (x - self.mean) / self.std
         model = cast(DenseModel, self.net)
-        features = model.features(x, text)  # (N, C, h, w)
+        features = self.features(image, text)  # (N, C, h, w)
         labels, confidence = read_out(
             model.scores, features, text, model.stride, model.other_logit(), coarse=model.coarse
         )
-        labels, confidence = (to_image_size(y, height, width) for y in (labels, confidence))
+        labels, confidence = (to_image_size(y, image.shape[1], image.shape[2]) for y in (labels, confidence))
         return labels, (confidence * 255 + 0.5).to(torch.uint8)
+
+    def features(self, image: Tensor, text: Tensor) -> Tensor:
+        """From pixels to the network's features: (N, H, W, 3) uint8 -> (N, C, h, w)."""
+        # uint8 is cast away first and back last: some compilers move no uint8 inside a graph
+        x = image.to(torch.float32).permute(0, 3, 1, 2)
+        x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False)
+        return cast(DenseModel, self.net).features((x - self.mean) / self.std, text)
+
+
+class EncoderAlone(OnePass):
+    """The same up to the features, in the same form: what one pass costs without words, for comparison in time only."""
+
+    def forward(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels and confidence (N, H, W) that mean nothing, but need every feature."""
+        seen = self.features(image, text).mean(dim=1) > text.mean()  # (N, h, w)
+        seen = to_image_size(seen.to(torch.float32), image.shape[1], image.shape[2])
+        return seen.to(torch.int32), (seen * 255).to(torch.uint8)

@@ -132,6 +132,8 @@ def test_weights_from_a_file_are_those_weights(tmp_path: Path, capfd: pytest.Cap
         (("naclip-vit-tiny-16", "--name", "mini"), "embedded"),
         (("naclip-vit-tiny-16", "--name", "../up"), "no folder name"),
         (("mini", "--weights", "random"), "leave --weights away"),
+        (("mini", "--encoder-alone"), "leave --encoder-alone away"),
+        (("naclip-vit-tiny-16", "--encoder-alone"), "give it a --name"),
         (("yolo",), "METHOD-ARCHITECTURE"),
     ],
 )

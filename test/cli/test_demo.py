@@ -47,7 +47,7 @@ def test_demo_reports_masks_scores_and_the_change_of_words(tmp_path: Path) -> No
         (("demo", "--frames", "1"), "--frames"),
         (("camera", "--fps", "0"), "--fps"),
         (("camera", "--width", "8"), "8x480"),
-        (("bench", "--frames", "3"), "--frames"),
+        (("bench", "--wire", "--frames", "3"), "--frames"),
         (("demo", "--model", "minni", "--frames", "8"), "node ended"),
     ],
 )

@@ -235,7 +235,7 @@ def test_a_graph_that_is_none_is_an_engine_error_and_leaves_nothing(tiny_graph: 
 @pytest.mark.parametrize(
     ("device", "precision", "complaint"),
     [
-        ("tpu", "auto", "'tpu'; expected cpu, or gpu"),
+        ("tpu", "auto", "'tpu'; expected cpu, gpu for an Intel GPU, or cuda"),
         ("cpu", "int3", "'int3'; expected one of auto, fp32"),
         ("cpu:7", "auto", "no device 'cpu:7'"),
         ("cuda", "int3", "(no backend for NVIDIA|unknown precision|needs tensorrt)"),

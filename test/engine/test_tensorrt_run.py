@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fake_gpu import FakeRuntime, FakeTensorRT
 
-from ovseg_ros.engine import cuda, tensorrt_engine
-from ovseg_ros.engine.base import Manifest
+from ovseg_ros.engine import Graph, cuda, tensorrt, tensorrt_engine
+from ovseg_ros.engine.base import Job, Manifest
 from ovseg_ros.engine.tensorrt_engine import TensorRTEngine
 from ovseg_ros.errors import EngineError
 
@@ -246,3 +247,34 @@ def test_a_manifest_of_other_limits_counts(trt: FakeTensorRT, folder: Path) -> N
     dataclasses.replace(MANIFEST, max_synonyms=2).write(folder / "manifest.json")
     with pytest.raises(EngineError, match="3 synonyms a class are more than the 2"):
         TensorRTEngine("tensorrt", folder).run(np.zeros((1, 40, 60, 3), np.uint8), np.zeros((3, 3, 16), np.float32))
+
+
+def test_timings_of_one_build_reach_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Config:
+        """Accepts an empty cache, and those that end as version 11's do."""
+
+        cache = b""
+
+        def create_timing_cache(self, content: bytes) -> bytes:
+            return content
+
+        def set_timing_cache(self, cache: bytes, ignore_mismatch: bool) -> bool:
+            fits = not cache or cache.endswith(b"11")
+            self.cache = cache if fits else self.cache
+            return fits and not ignore_mismatch
+
+        def get_timing_cache(self) -> SimpleNamespace:
+            return SimpleNamespace(serialize=lambda: self.cache + b"measured by 11")
+
+    monkeypatch.setattr(tensorrt, "version", lambda name: "11.0")
+    graph = Graph("toy", tmp_path / "model.onnx", "ab", "cd", 16, (64, 96), "MIT")
+    job = Job(graph, tmp_path, "cuda", "fp16", shared=tmp_path / "root")
+    for expected in (b"", b"measured by 11"):
+        config = Config()
+        tensorrt._read_timings(config, job)
+        assert config.cache == expected
+        tensorrt._write_timings(config, job)
+    (path,) = (tmp_path / "root" / ".timings").iterdir()
+    path.write_bytes(b"measured by 10")
+    tensorrt._read_timings(config := Config(), job)
+    assert config.cache == b""

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-from ovseg_ros.models.onepass import OnePass  # noqa: E402
+from ovseg_ros.models.onepass import EncoderAlone, OnePass  # noqa: E402
 
 
 @pytest.fixture
@@ -54,3 +54,14 @@ def test_labels_come_in_the_images_size(
 def test_a_size_that_is_no_multiple_of_the_stride_is_refused(tiny_net: Any) -> None:
     with pytest.raises(ValueError, match="62x96 is no multiple of 8"):
         OnePass(tiny_net, (62, 96))
+
+
+@torch.no_grad()
+def test_the_encoder_alone_gives_every_feature_a_say(tiny_net: Any, picture: Callable[..., np.ndarray]) -> None:
+    image = torch.from_numpy(picture(1, 128, 192))[None]
+    text = torch.zeros(3, 1, 16)
+    model = EncoderAlone(tiny_net, (64, 96))
+    labels, confidence = model(image, text)
+    mean = model.features(image, text).mean(dim=1)
+    assert labels.shape == confidence.shape == (1, 128, 192)
+    assert torch.equal(labels[:, ::8, ::8], (mean > 0).to(torch.int32))
