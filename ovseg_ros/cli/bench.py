@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import json
 import os
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
         height, width = _size(options.image[0])
         model = options.models[0] if options.models else "mini"
         return wire.run(wire.Drive(model, height, width, options.frames, options.fps), as_json=options.json)
+    if options.plot and importlib.util.find_spec("matplotlib") is None:  # before minutes of measuring
+        raise OvsegError("--plot needs matplotlib: pip install matplotlib")
     report = compare(options)
     if options.plot:
         plot(report["results"], options.plot)
@@ -101,13 +104,11 @@ def table(report: dict[str, Any]) -> str:
 
 def plot(results: list[dict[str, Any]], path: Path) -> None:
     """A bar a case: median time by stage, and a mark at the 95th percentile."""
-    try:
-        import matplotlib
+    import matplotlib
 
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise OvsegError("--plot needs matplotlib: pip install matplotlib") from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
     names = [f"{r['model']} {r['precision']}\n{r['height']}x{r['width']}, {r['classes']} words" for r in results]
     figure, axes = pyplot.subplots(figsize=(9, 1 + 0.6 * len(results)), layout="constrained")
     left = [0.0] * len(results)
