@@ -45,7 +45,6 @@ class Recipe:
     scenes: int = 0  # simulator: how many training scenes
     frames: int = 0  # simulator: frames of each
     words: WordMix = field(default_factory=WordMix)
-    vocabulary: str = ""  # the vocabulary file that the model starts with
     licence: str = "Apache-2.0"
     data_note: str = ""
 
