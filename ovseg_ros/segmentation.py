@@ -88,7 +88,9 @@ class Segmentation:
         for i in np.flatnonzero(self._counts >= max(1.0, min_area * total)):
             mask = self._mask(int(i))
             count, components, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
-            sums = np.bincount(components.ravel(), weights=self.confidence.ravel(), minlength=count)
+            sums = np.bincount(
+                np.asarray(components, np.int32).ravel(), weights=self.confidence.ravel(), minlength=count
+            )
             for j in range(1, count):
                 x, y, width, height, pixels = (int(v) for v in stats[j])
                 if pixels >= min_area * total:

@@ -157,5 +157,6 @@ def _point_fields() -> list[Any]:
 def _blob(values: NDArray[Any]) -> array[int]:
     """Bytes for a `uint8[]` field: an array.array, the one type that rclpy takes without checking each element."""
     blob = array("B")
-    blob.frombytes(memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8)))  # type: ignore[arg-type]
+    content: Any = np.ascontiguousarray(values).reshape(-1).view(np.uint8)  # numpy's releases type buffers differently
+    blob.frombytes(memoryview(content))
     return blob

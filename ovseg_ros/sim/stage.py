@@ -165,8 +165,9 @@ class Stage:
 
 def thing(kind: str, colour: str | None, parts: Model) -> Thing:
     """A thing with its bounding box."""
-    low = np.min([part.mesh.vertices.min(0) for part in parts], axis=0)
-    high = np.max([part.mesh.vertices.max(0) for part in parts], axis=0)
+    corners = np.concatenate([part.mesh.vertices for part in parts])
+    low: Points = np.asarray(corners.min(axis=0), np.float64)
+    high: Points = np.asarray(corners.max(axis=0), np.float64)
     return Thing(kind, colour, parts, low, high)
 
 

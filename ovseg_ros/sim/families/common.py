@@ -45,8 +45,8 @@ def table_top(stage: Stage, placed: Placed, yaw: float, *, cell: float = 0.01) -
     slab = placed.parts[0].mesh.vertices
     centre = (slab.min(0) + slab.max(0)) / 2
     local = (slab - centre) @ _turn(-yaw).T
-    w, d = (float(local[:, i].max() - local[:, i].min()) for i in range(2))
-    surface = Surface(float(centre[0]), float(centre[1]), float(slab[:, 2].max()), w, d, yaw=yaw, cell=cell)
+    w, d = (float(np.ptp(local[:, i])) for i in range(2))
+    surface = Surface(float(centre[0]), float(centre[1]), float(np.max(slab[:, 2])), w, d, yaw=yaw, cell=cell)
     return stage.top_of(placed, surface)
 
 
