@@ -19,13 +19,12 @@ from filelock import FileLock, Timeout
 from ovseg_ros.engine.backends import Backend, find_backend
 from ovseg_ros.engine.base import Engine, Graph, Job, Manifest, Progress
 from ovseg_ros.errors import EngineError
+from ovseg_ros.folders import MANIFEST, replace_folder
 from ovseg_ros.hashing import file_hash
 
 __all__ = ["Graph", "build_engine", "cache_root", "engine_key", "engine_root", "load_engine", "open_engine"]
 
 log = logging.getLogger(__name__)
-
-MANIFEST = "manifest.json"
 
 
 def engine_root() -> Path:
@@ -256,7 +255,7 @@ def _build(order: _Order, progress: Progress | None) -> Path:
         _manifest(order, built.precision, files).write(scratch / MANIFEST)
         if scratch != folder:
             scratch.chmod(0o755)  # mkdtemp makes private folders
-            _replace_folder(scratch, folder)
+            replace_folder(scratch, folder)
     except BaseException as error:
         shutil.rmtree(scratch, ignore_errors=True)
         if isinstance(error, OSError):
@@ -287,18 +286,3 @@ def _manifest(order: _Order, precision: str, files: dict[str, str]) -> Manifest:
         max_synonyms=graph.max_synonyms if planned else 0,
         max_batch=graph.max_batch if planned else 1,
     )
-
-
-def _replace_folder(new: Path, target: Path) -> None:
-    """Move `new` to `target`; where locks do not work, either of two builders' results will do."""
-    if target.exists():
-        old = target.with_name(f".old-{target.name}-{os.getpid()}")
-        with contextlib.suppress(FileNotFoundError):  # somebody else took it away
-            target.rename(old)
-        shutil.rmtree(old, ignore_errors=True)
-    try:
-        new.rename(target)
-    except OSError:
-        if not (target / MANIFEST).is_file():
-            raise
-        shutil.rmtree(new, ignore_errors=True)

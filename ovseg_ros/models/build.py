@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
 from ovseg_ros.errors import ModelError
+from ovseg_ros.folders import written_whole
 from ovseg_ros.hashing import file_hash
 from ovseg_ros.models.checkpoints import RANDOM, Checkpoint, open_checkpoint
 from ovseg_ros.models.clip_config import ClipVisionConfig
@@ -55,41 +53,47 @@ def build_model(
     config = ClipVisionConfig.from_open_clip(spec.architecture)
     _check_size(spec, config.patch, windows)
     checkpoint = open_checkpoint(spec.architecture, weights)
-    segmenter = clip_segmenter(spec, checkpoint, windows)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".exporting-", dir=folder.parent))
-    except OSError as error:
-        raise ModelError(f"cannot write to {folder.parent}: {error}; set OVSEG_ENGINES to another folder") from error
-    try:
-        export_text_tower(checkpoint.model, scratch / "text", spec.architecture, prompts=spec.prompts)
-        encoder = open_text_encoder(scratch / "text")
-        whole = (EncoderAlone if encoder_alone else OnePass)(segmenter, spec.size)
-        export_onnx(whole, scratch / GRAPH_FILE, encoder.width, lossless=True, program=program)
-        manifest = {
-            "name": spec.name,
-            "text_encoder": "text",
-            "text_identity": encoder.identity,
-            "weights_hash": file_hash(scratch / GRAPH_FILE),
-            "size": list(spec.size),
-            "parameters": sum(p.numel() for p in segmenter.parameters()),
-            "classes": list(CLASSES),
-            "licence": checkpoint.licence,
-            "data": "none: random numbers, for timing alone" if weights == RANDOM else f"{checkpoint.source}'s",
-            "method": spec.method,
-            "architecture": spec.architecture,
-            "weights": checkpoint.source,
-            "windows": None if windows is None else [windows.crop, windows.step],
-            "max_classes": max_classes,
-            "scores": {},
-        }
-        (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        scratch.chmod(0o755)  # mkdtemp makes private folders
-        _replace(scratch, folder)
+        with written_whole(folder) as scratch:
+            _export(spec, checkpoint, scratch, windows, max_classes, program=program, encoder_alone=encoder_alone)
     except OSError as error:
         raise ModelError(f"cannot write {folder}: {error}; free some space or set OVSEG_ENGINES") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _export(
+    spec: ModelSpec,
+    checkpoint: Checkpoint,
+    folder: Path,
+    windows: Windows | None,
+    max_classes: int,
+    *,
+    program: bool,
+    encoder_alone: bool,
+) -> None:
+    """Write the text tower, the image graph and the manifest, in this order."""
+    segmenter = clip_segmenter(spec, checkpoint, windows)
+    export_text_tower(checkpoint.model, folder / "text", spec.architecture, prompts=spec.prompts)
+    encoder = open_text_encoder(folder / "text")
+    whole = (EncoderAlone if encoder_alone else OnePass)(segmenter, spec.size)
+    export_onnx(whole, folder / GRAPH_FILE, encoder.width, lossless=True, program=program)
+    manifest = {
+        "name": spec.name,
+        "text_encoder": "text",
+        "text_identity": encoder.identity,
+        "weights_hash": file_hash(folder / GRAPH_FILE),
+        "size": list(spec.size),
+        "parameters": sum(p.numel() for p in segmenter.parameters()),
+        "classes": list(CLASSES),
+        "licence": checkpoint.licence,
+        "data": "none: random numbers, for timing alone" if checkpoint.source == RANDOM else f"{checkpoint.source}'s",
+        "method": spec.method,
+        "architecture": spec.architecture,
+        "weights": checkpoint.source,
+        "windows": None if windows is None else [windows.crop, windows.step],
+        "max_classes": max_classes,
+        "scores": {},
+    }
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def clip_segmenter(spec: ModelSpec, checkpoint: Checkpoint, windows: Windows | None = None) -> ClipSegmenter:
@@ -121,12 +125,3 @@ def _check_size(spec: ModelSpec, patch: int, windows: Windows | None) -> None:
         raise ModelError(
             f"windows of {windows.crop} every {windows.step} pixels do not fit {height}x{width} with a patch of {patch}"
         )
-
-
-def _replace(new: Path, target: Path) -> None:
-    """Move a folder into place, over what was there."""
-    old = target.with_name(f".old-{target.name}-{os.getpid()}")
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)

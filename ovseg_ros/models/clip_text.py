@@ -10,19 +10,18 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, cast
 
 import onnx
 import torch
-from open_clip.model import CLIP  # type: ignore[import-untyped]
-from open_clip.transformer import ResidualAttentionBlock, TextTransformer  # type: ignore[import-untyped]
+from open_clip.model import CLIP
+from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ovseg_ros.errors import ModelError
+from ovseg_ros.folders import written_whole
 from ovseg_ros.hashing import file_hash
 from ovseg_ros.models.clip_tokenizer import write_tokenizer
 from ovseg_ros.models.export import OPSET, halve_weights, strip_traces
@@ -180,9 +179,7 @@ def export_text_tower(
     prompt_set(prompts)
     folder = Path(folder)
     tower = TextTower(model).eval()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".exporting-", dir=folder.parent))
-    try:
+    with written_whole(folder) as scratch:
         (scratch / GRAPH_FILE).write_bytes(_graph(tower, half).SerializeToString())
         write_tokenizer(scratch / TOKENIZER_FILE)
         files = {file: file_hash(scratch / file) for file in (GRAPH_FILE, TOKENIZER_FILE)}
@@ -197,10 +194,6 @@ def export_text_tower(
             "files": files,
         }
         (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        scratch.chmod(0o755)  # mkdtemp's folders are private
-        _replace(folder, scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 
@@ -236,11 +229,3 @@ def _projection(weight: nn.Linear | Tensor | None, width: int) -> nn.Linear:
     layer = nn.Linear(matrix.shape[0], matrix.shape[1], bias=False)
     layer.weight = nn.Parameter(matrix.T.contiguous())
     return layer
-
-
-def _replace(folder: Path, scratch: Path) -> None:
-    """Put `scratch` in the place of `folder`; an old folder makes way only for a whole one."""
-    if folder.exists():
-        folder.rename(scratch.with_suffix(".old"))
-    scratch.rename(folder)
-    shutil.rmtree(scratch.with_suffix(".old"), ignore_errors=True)
