@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ovseg_ros.evaluation.datasets import Sample
 from ovseg_ros.sim import EVALUATION_SEEDS, KINDS, Frame, Simulator
@@ -34,7 +35,7 @@ class SimulatorDataset:
         height: int = 480,
         width: int = 640,
         classes: tuple[str, ...] | None = None,
-        label: Callable[[Frame], np.ndarray] | None = None,
+        label: Callable[[Frame], NDArray[np.integer]] | None = None,
     ) -> None:
         self.classes = classes or tuple(KINDS)
         self.scenes, self.frames, self.first = scenes, frames, first

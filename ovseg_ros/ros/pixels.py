@@ -191,7 +191,7 @@ def _rows(message: Any, rows: int, width: int, channels: int, bits: int) -> NDAr
     if data.size < need:
         raise ImageError(f"{what} with step {step} needs {need} bytes and has {data.size}", "truncated")
     kind = {8: "u1", 16: "u2", 32: "f4"}[bits]
-    view = np.ndarray(
+    view: NDArray[Any] = np.ndarray(
         (rows, width, channels) if channels > 1 else (rows, width),
         np.dtype(kind).newbyteorder(">" if message.is_bigendian else "<"),
         data,

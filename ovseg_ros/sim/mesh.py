@@ -94,7 +94,8 @@ def _skin_faces(k: int, n: int, caps: bool) -> NDArray[np.int64]:
     """The triangles (F, 3) of a skin; with caps, each end has a ring and a centre of its own after the rings."""
     i, j = np.meshgrid(np.arange(k - 1), np.arange(n), indexing="ij")
     a, b = i * n + j, i * n + (j + 1) % n
-    faces = np.concatenate([np.stack([a, b, b + n], -1), np.stack([a, b + n, a + n], -1)]).reshape(-1, 3)
+    faces: NDArray[np.int64] = np.concatenate([np.stack([a, b, b + n], -1), np.stack([a, b + n, a + n], -1)])
+    faces = faces.reshape(-1, 3)
     if not caps:
         return faces
     base, top = k * n, k * n + n + 1

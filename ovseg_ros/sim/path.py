@@ -96,7 +96,7 @@ def plan(
         pitches[key] = np.clip(
             math.atan2(offset[pick, 2], math.hypot(*offset[pick, :2])) + rng.normal(0, 0.07), low, high
         )
-    return CameraPath(way, height, bob, period, np.unwrap(yaws), pitches)
+    return CameraPath(way, height, bob, period, np.asarray(np.unwrap(yaws), np.float64), pitches)
 
 
 def _way(

@@ -101,7 +101,9 @@ def _ceiling_extras(stage: Stage, *, industrial: bool) -> list[Part]:
     z, rng = stage.height, stage.rng
     beams: list[Mesh] = []
     if industrial:
-        beams = [box(0.18, stage.width, 0.3, (x, stage.width / 2, z - 0.3)) for x in np.arange(2.0, stage.length, 4.0)]
+        beams = [
+            box(0.18, stage.width, 0.3, (float(x), stage.width / 2, z - 0.3)) for x in np.arange(2.0, stage.length, 4.0)
+        ]
     count = max(1, round(stage.length / 3))
     panels = [box(1.1, 0.3, 0.04, (stage.length * (i + 0.5) / count, stage.width / 2, z - 0.05)) for i in range(count)]
     parts = [Part(join(panels), Material((1.0, 1.0, 0.97), emission=1.0))]

@@ -90,8 +90,8 @@ class Simulator:
         mujoco.mjr_render(self._rect, self._view, self._drawing)
         mujoco.mjr_readPixels(codes, near, self._rect, self._drawing)
         flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 0
-        codes = codes[::-1]  # OpenGL's rows run upwards
-        instances = codes[..., 0].astype(np.uint16) + (codes[..., 1].astype(np.uint16) << 8)
+        upright: NDArray[np.uint8] = codes[::-1]  # OpenGL's rows run upwards
+        instances = upright[..., 0].astype(np.uint16) + (upright[..., 1].astype(np.uint16) << 8)
         return Frame(
             rgb=np.ascontiguousarray(rgb[::-1]),
             instances=instances,

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ovseg_ros.sim import COLOURS, EVALUATION_SEEDS, KINDS, Frame, Simulator
@@ -74,7 +75,7 @@ class SimulatorSource:
         return self.folder / f"{seed:06d}"
 
 
-def regions_of(frames: Sequence[Frame]) -> tuple[np.ndarray, list[Region]]:
+def regions_of(frames: Sequence[Frame]) -> tuple[NDArray[np.uint8], list[Region]]:
     """Merge a scene's instances by colour and kind.
 
     Returns:
