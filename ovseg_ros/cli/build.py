@@ -43,11 +43,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export where needed, compile, and say where the engine lies."""
-    from ovseg_ros.engine import build_engine
+    from ovseg_ros.engine import build_engine, check_target
     from ovseg_ros.text import open_text_encoder
 
     if not 1 <= options.max_classes <= MAX_CLASSES:
         raise OvsegError(f"--max-classes {options.max_classes} is out of range; an engine holds 1 to {MAX_CLASSES}")
+    check_target(options.backend, options.precision, options.compute_capability, options.device)
     if options.model in embedded_models():
         _refuse_export_options(options)
         name = options.model

@@ -2,7 +2,7 @@
 
 from ovseg_ros.engine.backends import installed_backends
 from ovseg_ros.engine.base import Engine, Graph, Manifest, Progress
-from ovseg_ros.engine.cache import build_engine, engine_root, load_engine, open_engine
+from ovseg_ros.engine.cache import build_engine, check_target, engine_root, load_engine, open_engine
 
 __all__ = [
     "Engine",
@@ -10,6 +10,7 @@ __all__ = [
     "Manifest",
     "Progress",
     "build_engine",
+    "check_target",
     "engine_root",
     "installed_backends",
     "load_engine",

@@ -108,6 +108,18 @@ def build_engine(
     return _find_or_build(_Order(graph, chosen, device, precision, compute_capability, hardware, root), progress)
 
 
+def check_target(
+    backend: str, precision: str = "auto", compute_capability: str | None = None, device: str | None = None
+) -> None:
+    """Refuse what `build_engine` could not build for, before anything is exported for it.
+
+    Raises:
+        EngineError: as `build_engine`.
+    """
+    chosen = find_backend(backend, device, precision)
+    chosen.hardware(device or chosen.devices[0], compute_capability)
+
+
 def load_engine(folder: Path, device: str | None = None) -> Engine:
     """Load an engine from its folder, wherever that came from.
 

@@ -52,48 +52,54 @@ def build_model(
     """
     config = ClipVisionConfig.from_open_clip(spec.architecture)
     _check_size(spec, config.patch, windows)
+    settings = {
+        "name": spec.name,
+        "method": spec.method,
+        "architecture": spec.architecture,
+        "size": list(spec.size),
+        "scale": spec.scale,
+        "prompts": spec.prompts,
+        "windows": None if windows is None else [windows.crop, windows.step],
+        "max_classes": max_classes,
+        "encoder_alone": encoder_alone,
+    }
+    if _is_there(folder, {**settings, "weights": weights}, program):
+        return
     checkpoint = open_checkpoint(spec.architecture, weights)
+    segmenter = clip_segmenter(spec, checkpoint, windows)
     try:
         with written_whole(folder) as scratch:
-            _export(spec, checkpoint, scratch, windows, max_classes, program=program, encoder_alone=encoder_alone)
+            export_text_tower(checkpoint.model, scratch / "text", spec.architecture, prompts=spec.prompts)
+            encoder = open_text_encoder(scratch / "text")
+            whole = (EncoderAlone if encoder_alone else OnePass)(segmenter, spec.size)
+            export_onnx(whole, scratch / GRAPH_FILE, encoder.width, lossless=True, program=program)
+            made = {
+                "text_encoder": "text",
+                "text_identity": encoder.identity,
+                "weights": checkpoint.source,
+                "weights_hash": file_hash(scratch / GRAPH_FILE),
+                "parameters": sum(p.numel() for p in segmenter.parameters()),
+                "classes": list(CLASSES),
+                "licence": checkpoint.licence,
+                "data": "none: random numbers, for timing" if weights == RANDOM else f"{checkpoint.source}'s",
+                "scores": {},
+            }
+            content = json.dumps({**settings, **made}, indent=2) + "\n"
+            (scratch / MANIFEST_FILE).write_text(content, encoding="utf-8")
     except OSError as error:
         raise ModelError(f"cannot write {folder}: {error}; free some space or set OVSEG_ENGINES") from error
 
 
-def _export(
-    spec: ModelSpec,
-    checkpoint: Checkpoint,
-    folder: Path,
-    windows: Windows | None,
-    max_classes: int,
-    *,
-    program: bool,
-    encoder_alone: bool,
-) -> None:
-    """Write the text tower, the image graph and the manifest, in this order."""
-    segmenter = clip_segmenter(spec, checkpoint, windows)
-    export_text_tower(checkpoint.model, folder / "text", spec.architecture, prompts=spec.prompts)
-    encoder = open_text_encoder(folder / "text")
-    whole = (EncoderAlone if encoder_alone else OnePass)(segmenter, spec.size)
-    export_onnx(whole, folder / GRAPH_FILE, encoder.width, lossless=True, program=program)
-    manifest = {
-        "name": spec.name,
-        "text_encoder": "text",
-        "text_identity": encoder.identity,
-        "weights_hash": file_hash(folder / GRAPH_FILE),
-        "size": list(spec.size),
-        "parameters": sum(p.numel() for p in segmenter.parameters()),
-        "classes": list(CLASSES),
-        "licence": checkpoint.licence,
-        "data": "none: random numbers, for timing alone" if checkpoint.source == RANDOM else f"{checkpoint.source}'s",
-        "method": spec.method,
-        "architecture": spec.architecture,
-        "weights": checkpoint.source,
-        "windows": None if windows is None else [windows.crop, windows.step],
-        "max_classes": max_classes,
-        "scores": {},
-    }
-    (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+def _is_there(folder: Path, settings: dict[str, object], program: bool) -> bool:
+    """Whether a whole export with these settings lies in the folder already; weights of a file are exported anew."""
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        whole = file_hash(folder / GRAPH_FILE) == manifest["weights_hash"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    if program and not (folder / GRAPH_FILE).with_suffix(".pt2").is_file():
+        return False
+    return whole and all(manifest.get(key) == value for key, value in settings.items())
 
 
 def clip_segmenter(spec: ModelSpec, checkpoint: Checkpoint, windows: Windows | None = None) -> ClipSegmenter:

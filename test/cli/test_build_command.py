@@ -74,6 +74,22 @@ def test_a_built_model_is_listed_and_segments(
     assert listed["mini"]["state"] == "embedded"
 
 
+@pytest.mark.usefixtures("capfd")
+def test_the_same_model_is_not_exported_twice(engines: Path) -> None:
+    arguments = [*ARGUMENTS, "--weights", "random"]
+    graph = engines / "naclip-vit-tiny-16" / "graph" / "model.onnx"
+    assert main(arguments) == 0
+    first = graph.stat().st_mtime_ns
+    assert main([*arguments[:-4], "--precision", "bf16", "--weights", "random"]) == 0
+    assert graph.stat().st_mtime_ns == first
+    graph.write_bytes(graph.read_bytes()[:-10])
+    assert main(arguments) == 0
+    second = graph.stat().st_mtime_ns
+    assert second > first
+    assert main([*arguments, "--windows", "64,32"]) == 0
+    assert graph.stat().st_mtime_ns > second
+
+
 def expected_labels(segmenter: Segmenter, image: np.ndarray) -> Any:
     """The torch model with the same random weights and the words encoded by open_clip itself."""
     from ovseg_ros.models.build import clip_segmenter
@@ -135,6 +151,10 @@ def test_weights_from_a_file_are_those_weights(tmp_path: Path, capfd: pytest.Cap
         (("mini", "--encoder-alone"), "leave --encoder-alone away"),
         (("naclip-vit-tiny-16", "--encoder-alone"), "give it a --name"),
         (("yolo",), "METHOD-ARCHITECTURE"),
+        (("naclip-vit-tiny-16", "--precision", "int4"), "unknown precision 'int4'"),
+        (("naclip-vit-tiny-16", "--backend", "onnx"), "there is no backend 'onnx'"),
+        (("naclip-vit-tiny-16", "--device", "tpu"), "no backend for the device 'tpu'"),
+        (("naclip-vit-tiny-16", "--compute-capability", "8.6"), "OpenVINO builds for no compute capability"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_one_sentence(
