@@ -159,7 +159,7 @@ class Segmenter:
         confidence: NDArray[np.uint8],
         vocabulary: Vocabulary,
     ) -> None:
-        """Set ids under their class's threshold to the top id of the type, in place."""
+        """Set ids under their class's threshold to the background, or the top id of the type where there is none."""
         levels = [self._threshold if t is None else t for t in vocabulary.thresholds]
         if not any(levels):
             return
@@ -167,7 +167,8 @@ class Segmenter:
         # the smallest uint8 that reaches each class's threshold
         least = np.zeros(top + 1, np.uint8)
         least[: len(levels)] = np.ceil(np.array(levels) * 255)
-        ids[confidence < (least[0] if len(set(levels)) == 1 else least[ids])] = top
+        instead = top if vocabulary.background is None else vocabulary.background
+        ids[confidence < (least[0] if len(set(levels)) == 1 else least[ids])] = instead
 
     def _encode(self, vocabulary: Vocabulary | Sequence[str], version: int) -> _Words:
         if not isinstance(vocabulary, Vocabulary):

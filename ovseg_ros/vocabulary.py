@@ -14,6 +14,7 @@ import yaml
 from ovseg_ros.errors import VocabularyError
 from ovseg_ros.prompts import PROMPT_SETS, prompt_set
 
+KEYS = ("classes", "templates", "thresholds", "background")  # of a vocabulary file
 MAX_CLASSES = 1024  # what an engine's class axis holds
 MAX_SYNONYMS = 32  # per class
 MAX_WORD_LENGTH = 200  # characters
@@ -32,12 +33,15 @@ class Vocabulary:
         thresholds: per class, the confidence (0..1) under which a pixel stays unlabelled; None takes the
             segmenter's threshold.
         version: which vocabulary of a segmenter this is; it counts up with every change.
+        background: id of the class that pixels under their threshold fall to, instead of staying unlabelled; None where
+            there is none.
     """
 
     classes: tuple[tuple[str, ...], ...]
     templates: tuple[str, ...] = ()
     thresholds: tuple[float | None, ...] = ()
     version: int = 0
+    background: int | None = None
 
     def __post_init__(self) -> None:
         if not self.thresholds:
@@ -52,7 +56,8 @@ class Vocabulary:
         entries: Sequence[str],
         *,
         templates: Sequence[str] | str | None = None,
-        thresholds: Sequence[float | None] | Mapping[str, float] | None = None,
+        thresholds: Sequence[float | None] | Mapping[str, float] | float | None = None,
+        background: str | None = None,
         version: int = 0,
     ) -> Vocabulary:
         """Read entries such as "person, human, pedestrian": a name and its synonyms, one class an entry.
@@ -61,7 +66,8 @@ class Vocabulary:
             entries: the classes, ids counted from 0.
             templates: prompts such as "a photo of a {}", or the name of a prompt set such as "P14" (which may stand in
                 the list as well); those of the text encoder where None or empty.
-            thresholds: one a class, or by class name; NaN and None stand for the segmenter's own.
+            thresholds: one for all, one a class, or by class name; NaN and None stand for the segmenter's own.
+            background: name of the class that takes what is under its threshold; see the class.
             version: see the class.
 
         Raises:
@@ -76,12 +82,18 @@ class Vocabulary:
             if unknown is not None:
                 raise VocabularyError(f"a threshold is given for {_show(unknown)}, which is no class")
             thresholds = [thresholds.get(name) for name in names]
+        elif isinstance(thresholds, (int, float)) and not isinstance(thresholds, bool):
+            thresholds = [thresholds] * len(names)
+        if background is not None and background not in names:
+            raise VocabularyError(f"the background {_show(background)} is no class; it must name one of them")
         levels = tuple(_parse_threshold(level) for level in _listed(thresholds, "thresholds"))
-        return cls(classes, _parse_templates(templates), levels, version)
+        place = None if background is None else names.index(background)
+        return cls(classes, _parse_templates(templates), levels, version, place)
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
-        """Read a YAML file: a list of entries, or a mapping with `classes` and optional `templates`, `thresholds`.
+        """Read a YAML file: a list of entries, or a mapping with `classes` and optional `templates`, `thresholds`,
+        `background`.
 
         Raises:
             VocabularyError: when the file cannot be read or holds something else.
@@ -95,10 +107,15 @@ class Vocabulary:
             content = {"classes": content}
         if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
             raise VocabularyError(f"{path} must hold a list of words, or a mapping with a list `classes`")
-        unknown = [key for key in content if key not in ("classes", "templates", "thresholds")]
+        unknown = [key for key in content if key not in KEYS]
         if unknown:
-            raise VocabularyError(f"{path} has the unknown key {unknown[0]!r}; known: classes, templates, thresholds")
-        return cls.parse(content["classes"], templates=content.get("templates"), thresholds=content.get("thresholds"))
+            raise VocabularyError(f"{path} has the unknown key {unknown[0]!r}; known: {', '.join(KEYS)}")
+        return cls.parse(
+            content["classes"],
+            templates=content.get("templates"),
+            thresholds=content.get("thresholds"),
+            background=content.get("background"),
+        )
 
     def __len__(self) -> int:
         return len(self.classes)

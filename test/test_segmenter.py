@@ -335,3 +335,16 @@ def test_more_words_than_the_engine_holds_are_refused_from_the_start() -> None:
     with pytest.raises(VocabularyError, match="build it anew"):
         segmenter.set_vocabulary(["a", "bb", "ccc"])
     assert len(segmenter.vocabulary) == 2
+
+
+def test_uncertain_pixels_fall_to_the_background_where_there_is_one() -> None:
+    class Unsure(EchoEngine):
+        def run(self, image: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            labels = np.array([[[0, 1], [2, 1]]], np.int32)
+            return labels, np.array([[[10, 200], [60, 20]]], np.uint8)
+
+    words = Vocabulary.parse(["cat", "rest", "dog"], thresholds=0.2, background="rest")
+    segmenter = Segmenter(Unsure(), LengthEncoder(), words)  # type: ignore[arg-type]
+    assert segmenter.segment(np.zeros((2, 2, 3), np.uint8)).labels.tolist() == [[1, 1], [2, 1]]
+    segmenter.set_vocabulary(Vocabulary.parse(["cat", "rest", "dog"], thresholds=0.2))
+    assert segmenter.segment(np.zeros((2, 2, 3), np.uint8)).labels.tolist() == [[255, 1], [2, 255]]

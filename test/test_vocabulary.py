@@ -162,7 +162,7 @@ def test_thresholds_come_as_a_list_or_by_name() -> None:
         ({"van": 0.5}, "'van', which is no class"),
         (["high", None], "high"),
         ({"car": "high"}, "high"),
-        (0.5, "threshold"),
+        ("0.5", "thresholds come as a list"),
     ],
 )
 def test_unusable_thresholds_are_refused(thresholds: object, complaint: str) -> None:
@@ -205,7 +205,7 @@ def test_a_file_holds_a_list_or_a_mapping(tmp_path: Path) -> None:
         b"classes: [[car, van]]",
         b"classes: [car]\nthresholds: {car: high}",
         b"classes: [car]\nthresholds: {1: 0.5, b: 0.5}",
-        b"classes: [car]\nthresholds: 0.5",
+        b"classes: [car]\nthresholds: high",
         b"classes: [car]\ntemplates: 5",
         b"- yes",
         b"- 1",
@@ -237,3 +237,19 @@ def test_the_shipped_vocabularies_load() -> None:
     assert {"household", "outdoor", "street", "warehouse"} <= {path.stem for path in files}
     for path in files:
         assert len(Vocabulary.load(path)) >= 5
+
+
+def test_one_threshold_may_stand_for_all_and_a_background_by_name(tmp_path: Path) -> None:
+    (tmp_path / "words.yaml").write_text("classes: [cat, 'rest, sky', dog]\nthresholds: 0.25\nbackground: rest\n")
+    vocabulary = Vocabulary.load(tmp_path / "words.yaml")
+    assert vocabulary.thresholds == (0.25,) * 3
+    assert vocabulary.background == 1
+    assert Vocabulary.parse(["cat"]).background is None
+    with pytest.raises(VocabularyError, match="background 'sky' is no class"):
+        Vocabulary.parse(["cat", "rest, sky"], background="sky")
+
+
+def test_voc21_is_the_protocols() -> None:
+    vocabulary = Vocabulary.load(find("config/vocabularies/voc21.yaml"))
+    assert (len(vocabulary), vocabulary.background, set(vocabulary.thresholds)) == (21, 0, {0.1})
+    assert len(vocabulary.classes[0]) == 27

@@ -36,6 +36,8 @@ def run(options: argparse.Namespace) -> int:
         request = ros.SetVocabulary.Request(classes=list(words.entries))
         request.templates = list(words.templates)
         request.thresholds = [math.nan if level is None else level for level in words.thresholds]
+        if words.background is not None:
+            request.background = words.names[words.background]
         reply = call(ros.SetVocabulary, "set_vocabulary", request, options.namespace, options.timeout)
         if options.json:
             print(json.dumps(_fields(reply, ("success", "message", "classes", "version"))))

@@ -195,6 +195,7 @@ class SegmentNode(ros.Node):
                 list(request.classes),
                 templates=list(request.templates) or None,
                 thresholds=[float(level) for level in request.thresholds] or None,
+                background=request.background or None,
             )
             vocabulary = self._use_words(vocabulary)
             self._parameter_set.show_words(vocabulary.entries)
@@ -215,6 +216,8 @@ class SegmentNode(ros.Node):
             return response  # no words yet
         response.classes, response.templates = list(vocabulary.entries), list(vocabulary.templates)
         response.thresholds = [float("nan") if level is None else level for level in vocabulary.thresholds]
+        if vocabulary.background is not None:
+            response.background = vocabulary.names[vocabulary.background]
         response.version = vocabulary.version
         return response
 

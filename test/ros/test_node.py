@@ -159,6 +159,11 @@ def test_templates_and_thresholds_of_the_service(peer, node):
     assert list(got.templates) == ["photo of {}"]
     assert got.thresholds[0] == 0.5
     assert np.isnan(got.thresholds[1])
+    assert got.background == ""
+    assert peer.set_words("a", "b, rest", background="b").success
+    got = peer.call(ros.GetVocabulary, "get_vocabulary", ros.GetVocabulary.Request())
+    assert got.background == "b"
+    assert not peer.set_words("a", "b", background="rest").success
     assert not peer.set_words("a", "b", thresholds=[0.5]).success
     assert not peer.set_words("a", "b", templates=["no place"]).success
 
