@@ -12,9 +12,20 @@ import numpy as np
 def run_node(options: dict, arguments: list[str]) -> int:
     from fakes import FakeSegmenter
 
-    from ovseg_ros.ros.node import main
+    from ovseg_ros.ros import node
 
-    return main(["node", *arguments], segmenter=lambda settings: FakeSegmenter(**options))
+    if not options.pop("building", False):
+        return node.main(["node", *arguments], segmenter=lambda settings: FakeSegmenter(**options))
+
+    def build(settings, progress):
+        """An engine that takes a minute to build."""
+        for step in range(600):
+            progress("compile", step, 600)
+            time.sleep(0.1)
+        return FakeSegmenter(**options)
+
+    node.load_segmenter = build
+    return node.main(["node", *arguments])
 
 
 def run_camera(options: dict) -> int:

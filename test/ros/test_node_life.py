@@ -78,6 +78,21 @@ def test_visible_while_the_model_loads(spawn, peer):
     assert masks
 
 
+def test_a_build_tells_of_its_progress_and_ends_with_the_node(spawn, peer):
+    node = spawn("node", QUICK, building=True)
+    received = peer.record(ros.DiagnosticArray, "/diagnostics")
+
+    def told() -> bool:
+        messages = [status.message for array in received for status in array.status]
+        return any("loading the model mini: compile, " in text and " of 600" in text for text in messages)
+
+    until(told)
+    started = time.monotonic()
+    assert node.end(signal.SIGINT) == 0
+    assert time.monotonic() - started < 10
+    assert "Traceback" not in node.text
+
+
 def test_newest_frame_wins_over_the_wire(spawn, peer):
     """A camera of 50 Hz and an engine of 100 ms: masks are few, in order and never much older than one of its runs."""
     spawn("node", QUICK, delay=0.1)
