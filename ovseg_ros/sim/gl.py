@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib
 import os
@@ -78,6 +79,8 @@ def context() -> Any:
     if getattr(_kept, "context", None) is None:
         load_mujoco()
         _kept.context = _make()
+        # while PyOpenGL is whole: at the interpreter's end the context's own clean-up fails, and says so on stderr
+        atexit.register(_kept.context.free)
     _kept.context.make_current()
     return _kept.context
 
