@@ -43,7 +43,9 @@ def outlier_factor(tokens: Tensor, neighbours: int) -> Tensor:
     tokens = tokens - tokens.mean(dim=1, keepdim=True)  # smaller squares to subtract
     squares = tokens.square().sum(dim=2)
     distances = squares[:, :, None] + squares[:, None, :] - 2 * tokens @ tokens.transpose(1, 2)
-    distances = distances.clamp(min=0) + FAR * torch.eye(p, dtype=tokens.dtype, device=tokens.device)
+    # not torch.eye: its export counts in uint16, which TensorRT cannot read
+    place = torch.arange(p, dtype=tokens.dtype, device=tokens.device)
+    distances = distances.clamp(min=0) + FAR * (place[:, None] == place).to(tokens.dtype)
     near, who = distances.topk(neighbours, dim=2, largest=False)  # (N, P, k), ascending
     near = near.sqrt()
     radius = near[:, :, -1]  # distance to the k-th neighbour
