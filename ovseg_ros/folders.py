@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-MANIFEST = "manifest.json"  # written last: a folder that holds it is whole
 ATTEMPTS = 100  # against other writers
 
 

@@ -19,12 +19,14 @@ from filelock import FileLock, Timeout
 from ovseg_ros.engine.backends import Backend, find_backend
 from ovseg_ros.engine.base import Engine, Graph, Job, Manifest, Progress
 from ovseg_ros.errors import EngineError
-from ovseg_ros.folders import MANIFEST, replace_folder
+from ovseg_ros.folders import replace_folder
 from ovseg_ros.hashing import file_hash
 
 __all__ = ["Graph", "build_engine", "cache_root", "engine_key", "engine_root", "load_engine", "open_engine"]
 
 log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"  # written last: a folder that holds it is whole
 
 
 def engine_root() -> Path:

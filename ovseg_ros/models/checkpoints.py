@@ -20,10 +20,10 @@ from torch import nn
 
 from ovseg_ros.errors import ModelError
 from ovseg_ros.hashing import file_hash
+from ovseg_ros.models.clip_config import MEAN, STD
 from ovseg_ros.models.zoo import licence_of
 
 RANDOM = "random"
-MEAN_STD = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))  # CLIP's, of RGB in 0..1
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,8 @@ def _from_file(architecture: str, path: Path) -> Checkpoint:
 
 def _empty(architecture: str) -> nn.Module:
     """The architecture with random weights, without open_clip's warning that they are random."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
+    with _quiet(logging.ERROR, ""):
         model: nn.Module = open_clip.create_model(architecture, pretrained=None)
-    finally:
-        root.setLevel(level)
     return model
 
 
@@ -123,17 +118,26 @@ def _check(state: dict[str, Any], expected: dict[str, torch.Tensor], problem: st
 def _quiet_hub(online: bool) -> Iterator[None]:
     """Without a network the hub's client asks its cache alone, instead of trying for a minute; it logs no requests."""
     offline = hub.HF_HUB_OFFLINE
-    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "httpx", "")]
-    levels = [logger.level for logger in loggers]
     hub.HF_HUB_OFFLINE = offline or not online
+    try:
+        with _quiet(logging.CRITICAL, "huggingface_hub", "httpx", ""):
+            yield
+    finally:
+        hub.HF_HUB_OFFLINE = offline
+
+
+@contextlib.contextmanager
+def _quiet(level: int, *names: str) -> Iterator[None]:
+    """Loggers of other libraries say nothing below a level; "" is the root."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+        logger.setLevel(level)
     try:
         yield
     finally:
-        hub.HF_HUB_OFFLINE = offline
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for logger, before in zip(loggers, levels, strict=True):
+            logger.setLevel(before)
 
 
 def _reachable(host: str) -> bool:
@@ -148,7 +152,7 @@ def _reachable(host: str) -> bool:
 
 
 def _checkpoint(model: nn.Module, source: str, licence: str, config: dict[str, Any]) -> Checkpoint:
-    mean, std = (tuple(config.get(key) or default) for key, default in zip(("mean", "std"), MEAN_STD, strict=True))
+    mean, std = (tuple(config.get(key) or default) for key, default in (("mean", MEAN), ("std", STD)))
     return Checkpoint(model.eval().float(), source, licence, mean, std)
 
 

@@ -24,7 +24,7 @@ from ovseg_ros.errors import ModelError
 from ovseg_ros.folders import written_whole
 from ovseg_ros.hashing import file_hash
 from ovseg_ros.models.clip_tokenizer import write_tokenizer
-from ovseg_ros.models.export import OPSET, halve_weights, strip_traces
+from ovseg_ros.models.export import finish, halve_weights, trace
 from ovseg_ros.prompts import prompt_set
 from ovseg_ros.text.base import MANIFEST_FILE, TOKENIZER_FILE
 from ovseg_ros.text.clip import GRAPH_FILE
@@ -201,23 +201,11 @@ def _graph(tower: TextTower, half: bool) -> onnx.ModelProto:
     dim = torch.export.Dim
     # sizes that differ from one another and from 1, so that the tracer keeps every axis dynamic
     prefix, tokens = torch.tensor([TOKENS - 2, 1, 2]), torch.full((5, 7), TOKENS - 1)
-    program = torch.onnx.export(
-        tower,
-        (prefix, tokens),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["prefix", "tokens"],
-        output_names=["embeddings"],
-        dynamic_shapes={"prefix": {0: dim("shared", min=1)}, "tokens": {0: dim("prompts"), 1: dim("length")}},
-        verbose=False,
-    )
-    if program is None:  # only without dynamo
-        raise RuntimeError("torch.onnx.export returned no program")
-    proto = program.model_proto
+    shapes = {"prefix": {0: dim("shared", min=1)}, "tokens": {0: dim("prompts"), 1: dim("length")}}
+    proto: onnx.ModelProto = trace(tower, (prefix, tokens), ["prefix", "tokens"], ["embeddings"], shapes).model_proto
     if half:
         halve_weights(proto)
-    strip_traces(proto)
-    onnx.checker.check_model(proto)
+    finish(proto)
     return proto
 
 

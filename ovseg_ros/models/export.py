@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
 
 from ovseg_ros.models.onepass import OnePass
 
@@ -33,30 +35,53 @@ def export_onnx(model: OnePass, path: Path, text_width: int, *, lossless: bool =
     image = torch.zeros(2, 120, 144, 3, dtype=torch.uint8)
     text = torch.nn.functional.normalize(torch.randn(5, 3, text_width), dim=-1)
     dim = torch.export.Dim
-    exported = torch.onnx.export(
+    exported = trace(
         model,
         (image, text),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["image", "text"],
-        output_names=["labels", "confidence"],
-        dynamic_shapes={
+        ["image", "text"],
+        ["labels", "confidence"],
+        {
             "image": {0: dim("batch"), 1: dim("height", min=2), 2: dim("width", min=2)},
             "text": {0: dim("classes"), 1: dim("synonyms")},
         },
-        verbose=False,
     )
-    if exported is None or exported.exported_program is None:  # only without dynamo
-        raise RuntimeError("torch.onnx.export returned no program")
     if program:
         torch.export.save(exported.exported_program, path.with_suffix(".pt2"))
     proto = exported.model_proto
     halve_weights(proto, lossless=lossless)
-    strip_traces(proto)
-    onnx.checker.check_model(proto)
+    finish(proto)
     scratch = path.with_suffix(".tmp")
     scratch.write_bytes(proto.SerializeToString())
     scratch.replace(path)
+
+
+def trace(
+    model: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str], shapes: dict[str, Any]
+) -> Any:
+    """torch's ONNX program of a model, by names of inputs and outputs and the inputs' dynamic axes.
+
+    Returns:
+        a `torch.onnx.ONNXProgram`, with `model_proto` and `exported_program`.
+    """
+    program = torch.onnx.export(
+        model,
+        example,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_shapes=shapes,
+        verbose=False,
+    )
+    if program is None or program.exported_program is None:  # only without dynamo
+        raise RuntimeError("torch.onnx.export returned no program")
+    return program
+
+
+def finish(model: onnx.ModelProto) -> None:
+    """Drop the tracer's notes and check the graph, the last thing before it is written."""
+    strip_traces(model)
+    onnx.checker.check_model(model)
 
 
 def halve_weights(model: onnx.ModelProto, at_least: int = 1024, *, lossless: bool = False) -> None:
