@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -43,13 +44,58 @@ def test_images_come_as_rgb_and_foreign_ids_as_unlabelled(tmp_path: Path) -> Non
     assert sample.labels.tolist() == [[0, 1, 2], [255, 255, 255]]
 
 
-def test_more_classes_than_eight_bits_hold_are_not_folded(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("classes", "dtype", "ignore"), [(254, np.uint8, 255), (255, np.uint16, 65535)])
+def test_labels_have_room_for_their_classes_and_for_what_is_ignored(
+    tmp_path: Path, classes: int, dtype: type, ignore: int
+) -> None:
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
-    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((1, 2, 3), np.uint8))
-    cv2.imwrite(str(tmp_path / "masks" / "a.png"), np.array([[1, 257]], np.uint16))
-    with pytest.raises(DatasetError, match="300"):
-        FolderDataset(tmp_path / "images", tmp_path / "masks", [f"w{i}" for i in range(300)])[0]
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((1, 4, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "masks" / "a.png"), np.array([[1, classes - 1, classes, 513]], np.uint16))
+    sample = FolderDataset(tmp_path / "images", tmp_path / "masks", [f"w{i}" for i in range(classes)])[0]
+    assert sample.labels.dtype == dtype
+    assert sample.labels.tolist() == [[1, classes - 1, ignore, ignore]]  # 16 bits are not folded into 8
+    assert sample.ignore == ignore
+
+
+def test_more_classes_than_sixteen_bits_hold_are_refused(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), np.zeros((1, 2), np.uint8))
+    with pytest.raises(DatasetError, match="65536 classes are too many"):
+        FolderDataset(tmp_path / "images", tmp_path / "masks", [f"w{i}" for i in range(65536)])
+
+
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), np.zeros((1, 2), np.uint8))
+    cv2.imwrite(str(tmp_path / "images" / "a.jpg"), np.zeros((1, 2), np.uint8))
+    with pytest.raises(DatasetError, match=r"two images of .* are named 'a'"):
+        FolderDataset(tmp_path / "images", tmp_path / "masks", ["x"])
+
+
+def test_data_sets_travel_to_worker_processes(camvid_like: Path) -> None:
+    data = camvid(camvid_like, "val")
+    copy = pickle.loads(pickle.dumps(data))
+    assert (copy.names, copy.classes, len(copy)) == (("0", "1"), CAMVID_CLASSES, 2)
+    for sample, other in zip((data[1], data[-1]), (copy[1], copy[-1]), strict=True):
+        np.testing.assert_array_equal(sample.labels, other.labels)
+        np.testing.assert_array_equal(sample.rgb, other.rgb)
+    with pytest.raises(IndexError):
+        data[2]
+
+
+def test_hidden_files_do_not_count(camvid_like: Path) -> None:
+    (camvid_like / "val" / "._0.png").write_bytes(b"what some archivers leave beside a file")
+    assert len(camvid(camvid_like, "val")) == 2
+    assert len(FolderDataset(camvid_like / "val", camvid_like / "valannot", CAMVID_CLASSES)) == 2
+
+
+def test_the_length_is_known_without_reading_images(camvid_like: Path) -> None:
+    for path in camvid_like.rglob("*.png"):
+        path.write_bytes(b"")
+    assert len(camvid(camvid_like, "val")) == 2
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
