@@ -65,7 +65,7 @@ def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
     valid = targets != IGNORE
     p = probabilities.movedim(1, -1)[valid]  # (P, C)
     t = targets[valid]  # (P,)
-    both = torch.zeros(classes).index_add(0, t, p.gather(1, t[:, None])[:, 0])  # (C,) sum of p where the class is
+    both = p.new_zeros(classes).index_add(0, t, p.gather(1, t[:, None])[:, 0])  # (C,) sum of p where the class is
     truth = torch.bincount(t, minlength=classes)  # (C,)
     dice = 2 * both / (p.sum(dim=0) + truth).clamp(min=1e-6)
     shown = truth > 0
