@@ -44,7 +44,7 @@ $(VENV)/.demo: setup.py | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: setup.py | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[sim,train,models,dev]'
+	$(BIN)/pip install --quiet --editable '.[sim,train,models,words,cluster,dev]'
 	@touch $@ $(VENV)/.demo
 
 clean:

