@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovseg_ros.models.mask_read_out import Proposals, read_out_masks
 from ovseg_ros.models.read_out import read_out, to_image_size
 
 
@@ -39,11 +40,39 @@ class DenseModel(Protocol):
         """The logit of "none of these words", a scalar; None where the model has no such answer."""
 
 
+class MaskModel(Protocol):
+    """What a network of mask proposals (MaskFormer and its heirs) offers to be deployed; also an `nn.Module`.
+
+    A pixel's score for a word is the sum over proposals of their probability of the word times their mask there: a
+    mass, not a logit, and read out as such (`read_out_masks`). Proposals do not depend on the words, so words cost
+    one product with Q embeddings, whatever the size of the image.
+
+    Attributes:
+        pixel_mean, pixel_std: statistics of RGB values in 0..1 that the network's input is normalised by.
+        stride: pixels of its input per cell of its masks.
+        multiple: what the sides of its input must be multiples of, itself a multiple of stride * coarse.
+        coarse, fine: see `read_out_masks`.
+    """
+
+    pixel_mean: tuple[float, float, float]
+    pixel_std: tuple[float, float, float]
+    stride: int
+    multiple: int
+    coarse: int
+    fine: bool
+
+    def features(self, pixels: Tensor, text: Tensor) -> Proposals:
+        """(N, 3, H, W) normalised, (K, S, D) -> masks (N, Q, H/stride, W/stride) and embeddings (N, Q, C)."""
+
+    def classes(self, embeddings: Tensor, text: Tensor) -> Tensor:
+        """Probabilities of classes by their best synonym, "no object" dropped: (N, Q, C), (K, S, D) -> (N, Q, K)."""
+
+
 class OnePass(nn.Module):
     """A dense model between uint8 pixels and label ids.
 
     Args:
-        net: the network, a `DenseModel`.
+        net: the network, a `DenseModel` or a `MaskModel`.
         size: (height, width) it works at, multiples of its stride.
     """
 
@@ -55,7 +84,7 @@ class OnePass(nn.Module):
         self.net = net
         self.size = size
         model = cast(DenseModel, net)
-        cell = model.stride * model.coarse
+        cell: int = getattr(net, "multiple", model.stride * model.coarse)
         if size[0] % cell or size[1] % cell:
             raise ValueError(f"the size {size[0]}x{size[1]} is no multiple of {cell}")
         self.register_buffer("mean", 255 * torch.tensor(model.pixel_mean).reshape(1, 3, 1, 1), persistent=False)
@@ -72,20 +101,26 @@ class OnePass(nn.Module):
             labels (N, H, W) int32 in 0..K-1 and confidence (N, H, W) uint8, 255 times the softmax probability among
             the words, and "none of these" where the model has that answer.
         """
-        model = cast(DenseModel, self.net)
-        features = self.features(image, text)  # (N, C, h, w)
-        labels, confidence = read_out(
-            model.scores, features, text, model.stride, model.other_logit(), coarse=model.coarse
-        )
+        features = self.features(image, text)
+        if isinstance(features, Proposals):
+            masked = cast(MaskModel, self.net)
+            classes = masked.classes(features.embeddings, text)  # (N, Q, K)
+            labels, confidence = read_out_masks(features.masks, classes, masked.stride, masked.coarse, fine=masked.fine)
+        else:
+            dense = cast(DenseModel, self.net)
+            labels, confidence = read_out(
+                dense.scores, features, text, dense.stride, dense.other_logit(), coarse=dense.coarse
+            )
         labels, confidence = (to_image_size(y, image.shape[1], image.shape[2]) for y in (labels, confidence))
         return labels, (confidence * 255 + 0.5).to(torch.uint8)
 
-    def features(self, image: Tensor, text: Tensor) -> Tensor:
-        """From pixels to the network's features: (N, H, W, 3) uint8 -> (N, C, h, w)."""
+    def features(self, image: Tensor, text: Tensor) -> Tensor | Proposals:
+        """From pixels to what the network makes of them, (N, C, h, w) or proposals: (N, H, W, 3) uint8 -> features."""
         # uint8 is cast away first and back last: some compilers move no uint8 inside a graph
         x = image.to(torch.float32).permute(0, 3, 1, 2)
         x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False)
-        return cast(DenseModel, self.net).features((x - self.mean) / self.std, text)
+        features: Tensor | Proposals = self.net.features((x - self.mean) / self.std, text)  # type: ignore[operator]
+        return features
 
 
 class EncoderAlone(OnePass):
@@ -93,6 +128,10 @@ class EncoderAlone(OnePass):
 
     def forward(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Labels and confidence (N, H, W) that mean nothing, but need every feature."""
-        seen = self.features(image, text).mean(dim=1) > text.mean()  # (N, h, w)
+        features = self.features(image, text)
+        if isinstance(features, Proposals):
+            share = features.embeddings.mean(dim=2)[:, :, None, None]  # (N, Q, 1, 1)
+            features = features.masks + share
+        seen = features.mean(dim=1) > text.mean()  # (N, h, w)
         seen = to_image_size(seen.to(torch.float32), image.shape[1], image.shape[2])
         return seen.to(torch.int32), (seen * 255).to(torch.uint8)

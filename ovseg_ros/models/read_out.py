@@ -34,32 +34,59 @@ def read_out(
         labels (N, factor h, factor w) int32 and confidence of the same shape, float32, the softmax probability 0..1.
     """
     logits = score(features[:, :, ::coarse, ::coarse], text)  # (N, K, h', w')
-    n, k, h, w = logits.shape
+    n = logits.shape[0]
     best = logits.amax(dim=1, keepdim=True)  # (N, 1, h', w')
-    m = torch.sym_min(k, CANDIDATES)  # type: ignore[no-untyped-call]
     odds = (logits - best).exp().flatten(2)  # (N, K, h'w'), 1 where a class wins
-    lead, won = odds.amax(dim=2), (odds >= 1).to(torch.float32).mean(dim=2)  # (N, K) both
-    candidates = (lead + won).topk(m, dim=1).indices  # (N, M)
-    others = torch.ones_like(lead).scatter(1, candidates, 0.0)[:, None]  # (N, 1, K), 1 for what is no candidate
+    chosen = candidates(odds)  # (N, M)
+    others = torch.ones_like(odds[:, :, 0]).scatter(1, chosen, 0.0)[:, None]  # (N, 1, K), 1 for what is no candidate
     rest = torch.log((others @ odds).reshape(best.shape) + 1e-6) + best
-    flat = candidates.reshape(-1)  # (N M)
     if coarse == 1:
-        rows = flat + (k * torch.arange(n, device=flat.device)[:, None]).expand(n, m).reshape(-1)
-        few = logits.reshape(n * k, h, w).index_select(0, rows).reshape(n, m, h, w)
+        few = pick(logits, chosen)
     else:
-        few = score(features, text.index_select(0, flat).reshape(n, m, text.shape[1], text.shape[2]))
-    few, rest = _upsample(few, factor), _upsample(rest, factor * coarse)
+        few_words = text.index_select(0, chosen.reshape(-1))
+        few = score(features, few_words.reshape(n, chosen.shape[1], text.shape[1], text.shape[2]))
+    few, rest = upsample(few, factor), upsample(rest, factor * coarse)
     top = few.amax(dim=1, keepdim=True)  # (N, 1, H, W)
-    # arg-max as two maxima: compilers turn arg-max over channels into a sort, five times as slow
-    order = torch.arange(m, device=flat.device, dtype=torch.float32)[:, None, None]
-    winner = torch.where(few >= top, order, 0.0).amax(dim=1).to(torch.int64)  # (N, H, W)
-    offsets = m * torch.arange(n, device=flat.device)[:, None, None]
-    labels = flat.index_select(0, (winner + offsets).reshape(-1)).reshape(winner.shape)
+    labels = winners(few, top, chosen)
     # the softmax's denominator in units of the winner
     total = (few - top).exp().sum(dim=1, keepdim=True) + (rest - top).exp()
     if other is not None:
         total = total + (other - top).exp()
-    return labels.to(torch.int32), (1 / total)[:, 0]
+    return labels, (1 / total)[:, 0]
+
+
+def candidates(odds: Tensor) -> Tensor:
+    """The classes worth upsampling: those that win most cells, then those that come closest to winning one.
+
+    Args:
+        odds: (N, K, L), of each class at each of L cells against the best one there: 1 where it wins.
+
+    Returns:
+        (N, M) int64 class ids, M = min(K, 32).
+    """
+    m = torch.sym_min(odds.shape[1], CANDIDATES)  # type: ignore[no-untyped-call]
+    lead, won = odds.amax(dim=2), (odds >= 1).to(torch.float32).mean(dim=2)  # (N, K) both
+    return (lead + won).topk(m, dim=1).indices
+
+
+def pick(rows: Tensor, chosen: Tensor) -> Tensor:
+    """The rows of some classes of each image: (N, K, ...), (N, M) ids -> (N, M, ...)."""
+    n, k = rows.shape[:2]
+    m = chosen.shape[1]
+    flat = chosen.reshape(-1)
+    flat = flat + (k * torch.arange(n, device=flat.device)[:, None]).expand(n, m).reshape(-1)
+    return rows.reshape(n * k, *rows.shape[2:]).index_select(0, flat).reshape(n, m, *rows.shape[2:])
+
+
+def winners(few: Tensor, top: Tensor, chosen: Tensor) -> Tensor:
+    """The class ids that win: (N, M, H, W) of the classes (N, M), their maximum (N, 1, H, W) -> (N, H, W) int32."""
+    n, m = chosen.shape
+    # arg-max as two maxima: compilers turn arg-max over channels into a sort, five times as slow
+    order = torch.arange(m, device=chosen.device, dtype=torch.float32)[:, None, None]
+    winner = torch.where(few >= top, order, 0.0).amax(dim=1).to(torch.int64)  # (N, H, W)
+    offsets = m * torch.arange(n, device=chosen.device)[:, None, None]
+    labels = chosen.reshape(-1).index_select(0, (winner + offsets).reshape(-1))
+    return labels.reshape(winner.shape).to(torch.int32)
 
 
 def to_image_size(x: Tensor, height: int, width: int) -> Tensor:
@@ -80,5 +107,6 @@ def best_synonym(scores: Tensor, text: Tensor) -> Tensor:
     return scores.reshape(n, text.shape[-3], text.shape[-2], h, w).amax(dim=2)
 
 
-def _upsample(x: Tensor, factor: int) -> Tensor:
+def upsample(x: Tensor, factor: int) -> Tensor:
+    """Bilinear, corners not aligned: (N, C, h, w) -> (N, C, factor h, factor w)."""
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
