@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,10 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on busy cores, threads cost small networks more than they give
+
+# Mesa (the simulator) and triton (torch) bring an LLVM each, and crash unless triton is imported first.
+with contextlib.suppress(ImportError):
+    import lightning_fabric  # noqa: F401
 
 try:
     from hypothesis import HealthCheck, settings

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ovseg_ros.errors import ModelError
-from ovseg_ros.models.pixeltext import PixelText
+from ovseg_ros.models.pixeltext import PixelText, PixelTextConfig
 from ovseg_ros.models.positions import PositionTable
 from ovseg_ros.resources import find
 from ovseg_ros.text import TextEncoder, open_text_encoder
@@ -61,18 +61,29 @@ def open_network(model: str, weights: str = "") -> Network:
 
 def _trained(path: Path) -> Network:
     """PixelText from a run's checkpoint."""
+    encoder = open_text_encoder(find("weights/text"))
     try:
-        state = torch.load(path, map_location="cpu", weights_only=False)
-        net = PixelText(state["config"])
+        with torch.serialization.safe_globals([PixelTextConfig]):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        net = PixelText(_sizes(state["config"], encoder.width))
         net.load_state_dict(state["average"])
     except FileNotFoundError as error:
         raise ModelError(f"there is no checkpoint {path}; `ovseg train` writes one") from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise ModelError(f"{path} is no checkpoint of a training run ({type(error).__name__}: {error})") from error
-    encoder = open_text_encoder(find("weights/text"))
     if encoder.width != net.config.text_width:
         raise ModelError(f"{path} speaks a text space of {net.config.text_width} numbers, not the shipped encoder's")
     return Network(path.parent.name or path.stem, net.eval(), encoder, None)
+
+
+def _sizes(config: Any, text_width: int) -> PixelTextConfig:
+    """The network's sizes as a checkpoint has them: a mapping, or in those of 0.1.0 the config itself."""
+    if isinstance(config, PixelTextConfig):
+        return config
+    if (name := config["name"]) != "pixeltext":
+        raise ValueError(f"it is a checkpoint of {name}")
+    sizes = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items() if key != "name"}
+    return PixelTextConfig(**sizes, text_width=text_width)
 
 
 def _clip(built: Weights, manifest: dict[str, Any], weights: str) -> Network:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,71 +13,113 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ovseg_ros.training.augment import augment
+from ovseg_ros.training.mix import Mix
 from ovseg_ros.training.recipe import Recipe
-from ovseg_ros.training.sources import Picture, Source
-from ovseg_ros.training.words import IGNORE, OTHER, WordSampler
+from ovseg_ros.training.sources import Picture
+from ovseg_ros.training.words import IGNORE, OTHER, Question, WordSampler
 
-STRIDE = 4  # of the network's output
 LEAST = 12  # pixels of a thing that a crop is placed around
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step trains on.
+    """What one pass through the network trains on.
+
+    Losses that match queries with masks take `matching.Segments.from_labels(targets[i], K)` for picture i.
 
     Attributes:
-        images: (B, 3, H, W) float32 in -1..1.
-        targets: (B, H/4, W/4) int64: word index, K for "none of these words", -100 without truth.
+        images: (B, 3, H, W) uint8 RGB, in channels-last order in memory.
+        targets: (B, H/stride, W/stride) int64: word index, K for "none of these words", -100 without truth.
         text: (K, D) float32 unit vectors.
         weights: (K + 1,) float32 loss weights, the last one for "none of these words".
+        asked: (B, K) bool, which words count for which picture; see `mix.Ingredient.complete`.
+        words: the K words.
     """
 
     images: Tensor
     targets: Tensor
     text: Tensor
     weights: Tensor
+    asked: Tensor
+    words: tuple[str, ...]
+
+    def to(self, device: torch.device, **options: object) -> Batch:
+        """The same on a device; Lightning Fabric calls it."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory; torch's data loader calls it."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        changed: dict[str, Any] = {
+            f.name: change(value) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **changed)
 
 
 class Batches(Dataset[Batch]):
-    """Batch `step` of a run; any step may be asked for, in any order and process."""
+    """Part `i` of a run: any may be asked for, in any order and process.
 
-    def __init__(self, source: Source, sampler: WordSampler, recipe: Recipe) -> None:
-        self.source, self.sampler, self.recipe = source, sampler, recipe
+    Args:
+        mix: the pictures.
+        sampler: draws the words.
+        recipe: augmentation, seed and sizes.
+        parts: passes, over all devices, that one optimiser step is made of; part i belongs to step i // parts.
+        stride: pixels of a crop per cell of its target.
+
+    Raises:
+        ValueError: when the recipe's batch cannot be split into so many parts.
+    """
+
+    def __init__(self, mix: Mix, sampler: WordSampler, recipe: Recipe, *, parts: int = 1, stride: int = 4) -> None:
+        if recipe.batch % parts:
+            raise ValueError(f"a batch of {recipe.batch} cannot be split into {parts} equal parts")
+        self.mix, self.sampler, self.recipe, self.parts, self.stride = mix, sampler, recipe, parts, stride
 
     def __len__(self) -> int:
-        return self.recipe.steps
+        return self.recipe.steps * self.parts
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, part: int) -> Batch:
         cv2.setNumThreads(0)  # runs beside the training step; the cores are busy
-        recipe = self.recipe
-        rng = np.random.default_rng((recipe.seed, step))
-        pictures = []
-        for draw in range(step * recipe.batch, (step + 1) * recipe.batch):
-            picture = self.source.load(self._index(draw))
-            focus = self._focus(picture, rng) if rng.random() < recipe.focus else None
-            pictures.append(augment(picture, recipe, rng, focus))
-        regions = [p.regions[i] for p in pictures for i in np.unique(p.ids) if i < len(p.regions)]
-        question = self.sampler.draw(regions, rng)
-        k = len(question.words)
-        targets = []
-        for picture in pictures:
-            table = np.full(256, IGNORE, np.int64)
-            for i, region in enumerate(picture.regions):
-                word = question.target.get(question.key(region), OTHER)
-                table[i] = k if word == OTHER else word
-            targets.append(table[picture.ids[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]])
-        images = np.stack([p.rgb for p in pictures]).transpose(0, 3, 1, 2).astype(np.float32) * (2 / 255) - 1
+        rng = np.random.default_rng((self.recipe.seed, part))
+        size = self.recipe.batch // self.parts
+        drawn = [self._draw(draw, rng) for draw in range(part * size, (part + 1) * size)]
+        shown = [[p.regions[i] for i in np.unique(p.ids) if i < len(p.regions)] for _, p in drawn]
+        question = self.sampler.draw([region for regions in shown for region in regions], rng)
+        asked = []
+        for (number, _), regions in zip(drawn, shown, strict=True):
+            own = [key is not None and self.mix.knows(number, key[1]) for key in question.keys]
+            far = ~self.sampler.near(question, regions) & self.mix.ingredients[number].complete
+            asked.append(np.array(own) | far)
+        images = np.stack([picture.rgb for _, picture in drawn])  # (B, H, W, 3)
         return Batch(
-            torch.from_numpy(images),
-            torch.from_numpy(np.stack(targets)),
+            torch.from_numpy(images).permute(0, 3, 1, 2),
+            torch.from_numpy(np.stack([self._target(picture, question) for _, picture in drawn])),
             torch.from_numpy(question.text),
             torch.from_numpy(np.append(question.weights, np.float32(1.0))),
+            torch.from_numpy(np.stack(asked)),
+            question.words,
         )
 
-    def _index(self, draw: int) -> int:
-        """Which picture the run's n-th draw takes: a new permutation every epoch."""
-        epoch, place = divmod(draw, len(self.source))
-        return int(_permutation(self.recipe.seed, epoch, len(self.source))[place])
+    def _draw(self, draw: int, rng: np.random.Generator) -> tuple[int, Picture]:
+        """The source and the crop of one draw."""
+        number, index = self.mix.pick(draw)
+        one, picture = self.mix.ingredients[number], self.mix.load(number, index)
+        share = self.recipe.focus if one.focus is None else one.focus
+        focus = self._focus(picture, rng) if rng.random() < share else None
+        return number, augment(picture, self.recipe, rng, focus, one.zoom)
+
+    def _target(self, picture: Picture, question: Question) -> NDArray[np.int64]:
+        """(h, w), the word of every cell's middle pixel."""
+        table = np.full(256, IGNORE, np.int64)
+        for i, region in enumerate(picture.regions):
+            word = question.target.get(question.key(region), OTHER)
+            table[i] = len(question.words) if word == OTHER else word
+        middle = slice(self.stride // 2, None, self.stride)
+        target: NDArray[np.int64] = table[picture.ids[middle, middle]]
+        return target
 
     def _focus(self, picture: Picture, rng: np.random.Generator) -> tuple[float, float] | None:
         """A pixel (x, y) on some thing in the picture, kinds drawn by their loss weight; None where there is none."""
@@ -90,72 +133,7 @@ class Batches(Dataset[Batch]):
         return float(x), float(y)
 
 
-@lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return np.random.default_rng((seed, 7, epoch)).permutation(count)
-
-
-def augment(
-    picture: Picture, recipe: Recipe, rng: np.random.Generator, focus: tuple[float, float] | None = None
-) -> Picture:
-    """A random crop, zoomed, stretched, mirrored, in other light; pixels outside the image are without truth.
-
-    Args:
-        picture: what to crop.
-        recipe: the ranges.
-        rng: draws from them.
-        focus: a pixel (x, y) that the crop is to show; anywhere where None.
-    """
-    height, width = recipe.crop
-    rows, columns = picture.ids.shape
-    zoom = np.exp(rng.uniform(*np.log(recipe.zoom)))
-    stretch = np.exp(rng.uniform(-recipe.stretch, recipe.stretch) / 2)
-    sx, sy = zoom * stretch, zoom / stretch
-    # place the crop inside the zoomed image; centre it where the image is the smaller one
-    slack_x, slack_y = columns * sx - width, rows * sy - height
-    x = _offset(slack_x, width, None if focus is None else focus[0] * sx, rng)
-    y = _offset(slack_y, height, None if focus is None else focus[1] * sy, rng)
-    matrix = np.array([[sx, 0, -x], [0, sy, -y]], np.float64)
-    if rng.random() < 0.5:
-        matrix[0] = -matrix[0]
-        matrix[0, 2] += width - 1
-    rgb = picture.rgb
-    if zoom < 0.75:  # area filter, as the eye of a smaller camera has it
-        rgb = cv2.blur(rgb, (2, 2)).astype(np.uint8)
-    rgb = cv2.warpAffine(rgb, matrix, (width, height), flags=cv2.INTER_LINEAR).astype(np.uint8)
-    ids = cv2.warpAffine(picture.ids, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=255)
-    return Picture(_relight(rgb, recipe, rng), ids.astype(np.uint8), picture.regions)
-
-
-def _offset(slack: float, length: int, focus: float | None, rng: np.random.Generator) -> float:
-    """Where a crop of some length starts, within 0..slack; a focus lies in its middle three fifths."""
-    if slack <= 0:
-        return slack / 2
-    if focus is None:
-        return float(rng.uniform(0, slack))
-    return float(np.clip(focus - rng.uniform(0.2, 0.8) * length, 0, slack))
-
-
-def _relight(rgb: NDArray[np.uint8], recipe: Recipe, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Random brightness, contrast, saturation, hue and sensor noise."""
-    image = rgb.astype(np.float32)
-    grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
-    saturation = 1 + rng.uniform(-recipe.saturation, recipe.saturation)
-    image = grey[..., None] + (image - grey[..., None]) * saturation
-    if recipe.hue:
-        image = image @ _hue_rotation(rng.uniform(-recipe.hue, recipe.hue)).T
-    contrast = 1 + rng.uniform(-recipe.contrast, recipe.contrast)
-    brightness = 255 * rng.uniform(-recipe.brightness, recipe.brightness) / 2
-    mean = float(grey.mean())
-    image = (image - mean) * contrast + mean + brightness
-    image += rng.normal(0, rng.uniform(0, 6), (*rgb.shape[:2], 1)).astype(np.float32)
-    return image.clip(0, 255).astype(np.uint8)
-
-
-def _hue_rotation(turn: float) -> NDArray[np.float32]:
-    """The rotation of RGB space about its grey axis by a share of the circle (Rodrigues' formula)."""
-    angle = 2 * np.pi * turn
-    axis = np.full(3, 3**-0.5)
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    rotation = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-    return np.asarray(rotation, np.float32)
+def parts_of(step: int, parts: int, rank: int, processes: int) -> Sequence[int]:
+    """The parts of a step that one of several processes goes through."""
+    own = parts // processes
+    return range(step * parts + rank * own, step * parts + (rank + 1) * own)

@@ -14,26 +14,32 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ovseg_ros.errors import ModelError
 from ovseg_ros.sim import COLOURS, EVALUATION_SEEDS, KINDS, Frame, Simulator
 from ovseg_ros.training.sources import Picture
 from ovseg_ros.training.words import Region
 
-SIZE = (240, 320)  # (height, width) of the renders
+SIZE = (360, 480)  # (height, width) of the renders
 PATH_SECONDS = 60.0  # of a scene's camera path that frames are taken from
 
 
 class SimulatorSource:
     """Frames of training scenes. `render` fills the folder; a scene that is there already is not rendered again.
 
+    Several recipes may share a folder: a scene's first frames are the same however many it has.
+
     Args:
         folder: one subfolder a scene.
         scenes: seeds 0..scenes-1 are used.
         frames: frames of each scene.
+
+    Raises:
+        ModelError: for scenes that are not for training.
     """
 
     def __init__(self, folder: Path, scenes: int, frames: int) -> None:
         if not 0 < scenes <= EVALUATION_SEEDS:
-            raise ValueError(f"{scenes} scenes; training seeds lie in 0..{EVALUATION_SEEDS - 1}")
+            raise ModelError(f"scenes is {scenes}; expected 1 to {EVALUATION_SEEDS}: later seeds are for evaluation")
         self.folder, self.scenes, self.frames = folder, scenes, frames
         self.kinds = {name: (name, *kind.synonyms) for name, kind in KINDS.items()}
         self.colours: Sequence[str] = tuple(COLOURS)
@@ -44,7 +50,9 @@ class SimulatorSource:
     def render(self, processes: int = 2) -> None:
         """Render what is missing; may be stopped and continued at any time."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        missing = [seed for seed in range(self.scenes) if not self._scene(seed).is_dir()]
+        missing = [seed for seed in range(self.scenes) if self._rendered(seed) < self.frames]
+        if not missing:
+            return
         jobs = [(self._scene(seed), seed, self.frames) for seed in missing]
         # a fresh interpreter each: an OpenGL context does not survive a fork
         with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=50) as pool:
@@ -70,6 +78,11 @@ class SimulatorSource:
             for i, n in enumerate(np.bincount(picture.ids.ravel(), minlength=256)[: len(picture.regions)]):
                 counts[picture.regions[i].kind] += int(n)
         return counts
+
+    def _rendered(self, seed: int) -> int:
+        """How many frames of a scene are there."""
+        path = self._scene(seed) / "rgb.npy"
+        return len(np.load(path, mmap_mode="r")) if path.is_file() else 0
 
     def _scene(self, seed: int) -> Path:
         return self.folder / f"{seed:06d}"
@@ -104,4 +117,5 @@ def _render_scene(job: tuple[Path, int, int]) -> None:
     np.save(scratch / "rgb.npy", np.stack([f.rgb for f in frames]))
     np.save(scratch / "ids.npy", np.stack([table[f.instances] for f in frames]))
     (scratch / "regions.json").write_text(json.dumps([asdict(r) for r in regions]), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)  # with too few frames
     scratch.rename(folder)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ovseg_ros.errors import ModelError
 from ovseg_ros.text import StaticTextEncoder
 from ovseg_ros.training.words import OTHER, Question, Region, WordMix, WordSampler, balanced_weights
 
@@ -145,6 +146,47 @@ def test_a_draw_is_a_function_of_its_seed(shipped_encoder: StaticTextEncoder) ->
     for a, b in zip(one, two, strict=True):
         assert (a.words, a.target) == (b.words, b.target)
         np.testing.assert_array_equal(a.text, b.text)
+
+
+def test_every_word_tells_what_it_stands_for(shipped_encoder: StaticTextEncoder) -> None:
+    strangers = 0
+    for question in draws(shipped_encoder, coloured=0.5):
+        assert len(question.keys) == len(question.words)
+        assert all(question.keys[place] == key for key, place in question.target.items() if place != OTHER)
+        for word, key in zip(question.words, question.keys, strict=True):
+            if key is None:
+                strangers += 1
+                assert plain([word]) == [word]
+            else:
+                assert word.removeprefix(f"{key[0]} ") in KINDS[key[1]]
+    assert strangers > 100
+
+
+def test_lexicon_synonyms_are_drawn_as_often_as_asked(shipped_encoder: StaticTextEncoder) -> None:
+    lexicon = {"car": ("motorcar", "auto")}
+    for share, least, most in ((0.0, 0, 0), (0.5, 50, 100), (1.0, 150, 150)):
+        sampler = WordSampler(KINDS, (), {}, shipped_encoder, WordMix(lexicon=share, leave_out=0.0, absent=0), lexicon)
+        asked = [sampler.draw(REGIONS, np.random.default_rng(seed)).words for seed in range(150)]
+        assert all(words[0] in (*KINDS["car"], *lexicon["car"]) for words in asked)
+        assert all(words[1] in KINDS["box"] for words in asked)  # has no entry
+        assert least <= sum(words[0] in lexicon["car"] for words in asked) <= most
+
+
+def test_a_held_out_word_is_not_even_asked_where_it_fits_nothing(shipped_encoder: StaticTextEncoder) -> None:
+    def strangers(forbidden: set[str]) -> set[str]:
+        mix = WordMix(absent=200, leave_out=0.0)
+        sampler = WordSampler(KINDS, (), {}, shipped_encoder, mix, forbidden=forbidden)
+        asked = [sampler.draw(REGIONS, np.random.default_rng(seed)).words for seed in range(40)]
+        return set(plain([word for words in asked for word in words]))
+
+    some = set(sorted(strangers(set()))[::3])
+    assert len(some) > 500
+    assert not strangers(some) & some
+
+
+def test_a_word_that_the_encoder_cannot_read_is_refused(tiny_encoder: StaticTextEncoder) -> None:
+    with pytest.raises(ModelError, match="no part of the word 'zeppelin'"):
+        WordSampler({"red": ("red", "zeppelin")}, (), {}, tiny_encoder, WordMix())
 
 
 def test_balanced_weights_favour_rare_kinds_within_bounds() -> None:
