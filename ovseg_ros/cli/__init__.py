@@ -17,6 +17,7 @@ COMMANDS = {
     "segment": "label images, folders, videos, rosbag2 recordings or a webcam; writes overlays",
     "node": "the ROS 2 node itself; takes --ros-args",
     "vocabulary": "read or change the words of a running node",
+    "words": "a word's senses and synonyms in WordNet, which are used and why others are not",
     "models": "the models that are there, with size, licence and scores, and those that can be built",
     "build": "export a model with its weights and compile it for a device",
     "train": "train an embedded checkpoint by its recipe",
@@ -24,6 +25,7 @@ COMMANDS = {
     "bench": "time models side by side, or the node on the wire",
     "doctor": "what this machine has, and what is missing",
 }
+MODULES = {"words": "lexicon"}  # where another module has the command's name
 USAGE_ERROR = 2
 
 
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if argv[:1] == [name]:  # only the chosen command's module is imported
-            module = importlib.import_module(f"ovseg_ros.cli.{name}")
+            module = importlib.import_module(f"ovseg_ros.cli.{MODULES.get(name, name)}")
             module.configure(command)
             command.set_defaults(run=module.run)
     options = parser.parse_args(argv)

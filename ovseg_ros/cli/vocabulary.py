@@ -9,6 +9,7 @@ from typing import Any
 
 from ovseg_ros.cli.services import call
 from ovseg_ros.cli.words import read_words
+from ovseg_ros.lexicon import Lexicon, diversify
 from ovseg_ros.vocabulary import Vocabulary
 
 
@@ -20,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     change.add_argument(
         "words", nargs="+", metavar="WORD", help="a class each: 'person, human'; or one YAML file or shipped name"
     )
+    change.add_argument("--synonyms", action="store_true", help="add synonyms from WordNet to classes without any")
     for action in (get, change):
         action.add_argument("--namespace", default="", help="the node's namespace")
         action.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for the node")
@@ -33,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "set":
         single = len(options.words) == 1 and (options.words[0].isidentifier() or options.words[0].endswith("ml"))
         words = read_words(options.words[0]) if single else Vocabulary.parse(options.words)
+        if options.synonyms:
+            words = diversify(words, Lexicon.open())
         request = ros.SetVocabulary.Request(classes=list(words.entries))
         request.templates = list(words.templates)
         request.thresholds = [math.nan if level is None else level for level in words.thresholds]

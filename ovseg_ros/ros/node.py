@@ -1,7 +1,8 @@
 """The ROS 2 node `ovseg`: images in, masks out, with words that can change at any time.
 
 Three threads: the executor's two (images have one to themselves, so that nothing holds them up) and a worker that
-loads the model and segments the newest frame. `Outputs` and `ImageInput` hold the topics, `Parameters` the parameters.
+loads the model and segments the newest frame. `Outputs` and `ImageInput` hold the topics, `Parameters` the parameters,
+`VocabularyServices` the words.
 """
 
 from __future__ import annotations
@@ -23,13 +24,12 @@ from ovseg_ros.ros.inputs import DepthInput, ImageInput, seconds
 from ovseg_ros.ros.loading import load_segmenter
 from ovseg_ros.ros.outputs import Outputs
 from ovseg_ros.ros.parameters import Parameters, Settings
+from ovseg_ros.ros.vocabulary_services import VocabularyServices
 from ovseg_ros.ros.worker import NewestWorker, RateLimit
-from ovseg_ros.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from ovseg_ros.segmenter import Segmenter
 
-LOAD_PATIENCE = 30.0  # seconds that a service call waits for the model
 LOG_PERIOD = 30.0  # seconds between two sentences of one kind
 QUIET = ("no subscriber", "rate", "loading")  # reasons to drop a frame that the user knows
 
@@ -59,7 +59,7 @@ class SegmentNode(ros.Node):
         self._loaded = threading.Event()
         self.exit_code = 0  # of the process, once the node has ended
         self._health, self._throttle = Health(), Throttle(LOG_PERIOD)
-        self._parameter_set = Parameters(self, self._set_words, self._apply_settings)
+        self._parameter_set = Parameters(self, lambda words: self._vocabulary.use_words(words), self._apply_settings)
         self._rate_limit = RateLimit(self._settings().max_rate)
 
         images, others = ros.MutuallyExclusiveCallbackGroup(), ros.MutuallyExclusiveCallbackGroup()
@@ -67,8 +67,9 @@ class SegmentNode(ros.Node):
         self._outputs = Outputs(self, self._settings, self._depth_input.at, self._warn_once)
         self._worker = NewestWorker[Frame](self._process_frame, self._frame_replaced, self._frame_failed)
         self._image_input = ImageInput(self, self._settings, self._on_image, images)
-        self.create_service(ros.SetVocabulary, "set_vocabulary", self._on_set_vocabulary)
-        self.create_service(ros.GetVocabulary, "get_vocabulary", self._on_get_vocabulary)
+        self._vocabulary = VocabularyServices(
+            self, self._settings, self._await_segmenter, self._parameter_set.show_words, self._call_announce
+        )
         self._diagnostic_publisher = self.create_publisher(ros.DiagnosticArray, "/diagnostics", 10)
         # steady: a simulation that pauses /clock must not silence the node
         steady = ros.Clock(clock_type=ros.ClockType.STEADY_TIME)
@@ -140,8 +141,10 @@ class SegmentNode(ros.Node):
         """Load the model; in the worker thread, so that the node is up meanwhile."""
         settings, started = self._settings(), monotonic()
         try:
+            self._vocabulary.open_lexicon()  # first, as a build takes long and this may fail
             segmenter = self._load_segmenter(settings)
             segmenter.threshold = settings.threshold
+            self._vocabulary.add_synonyms(segmenter)
         except KeyboardInterrupt:  # shut down while an engine was being built
             return
         except Exception as error:
@@ -166,72 +169,23 @@ class SegmentNode(ros.Node):
         if not self.context.ok():
             raise KeyboardInterrupt  # cancels the build
 
-    def _loaded_segmenter(self) -> Segmenter:
-        self._loaded.wait(LOAD_PATIENCE)
-        if self._segmenter is None:
-            raise OvsegError(f"the model {self._settings().model} is not loaded yet; try again in a moment")
+    def _await_segmenter(self, patience: float) -> Segmenter | None:
+        self._loaded.wait(patience)
         return self._segmenter
 
-    def _use_words(self, vocabulary: Vocabulary) -> Vocabulary:
-        """Put words in force and announce them, between two frames."""
-        segmenter = self._loaded_segmenter()
-        try:
-            vocabulary = segmenter.set_vocabulary(vocabulary)
-        except OvsegError:
-            raise
-        except Exception as error:  # a callback that raises would end the node
-            raise OvsegError(f"the words can't be used: {type(error).__name__}: {error}") from error
+    def _call_announce(self) -> None:
         self._worker.call(self._announce_words)
-        self.get_logger().info(f"vocabulary {vocabulary.version}: {len(vocabulary)} classes")
-        return vocabulary
 
     def _announce_words(self) -> None:
         if self._segmenter is not None:
             self._outputs.announce(self._segmenter.vocabulary, self._header())
-
-    def _on_set_vocabulary(self, request: Any, response: Any) -> Any:
-        try:
-            vocabulary = Vocabulary.parse(
-                list(request.classes),
-                templates=list(request.templates) or None,
-                thresholds=[float(level) for level in request.thresholds] or None,
-                background=request.background or None,
-            )
-            vocabulary = self._use_words(vocabulary)
-            self._parameter_set.show_words(vocabulary.entries)
-            response.success, response.message = True, f"{len(vocabulary)} classes in force"
-        except OvsegError as error:
-            response.success, response.message = False, str(error)
-            self.get_logger().warning(f"set_vocabulary refused: {error}")
-        if self._segmenter is not None:
-            response.classes = list(self._segmenter.vocabulary.entries)
-            response.version = self._segmenter.vocabulary.version
-        return response
-
-    def _on_get_vocabulary(self, _: Any, response: Any) -> Any:
-        response.model = self._settings().model
-        try:
-            vocabulary = self._loaded_segmenter().vocabulary
-        except OvsegError:
-            return response  # no words yet
-        response.classes, response.templates = list(vocabulary.entries), list(vocabulary.templates)
-        response.thresholds = [float("nan") if level is None else level for level in vocabulary.thresholds]
-        if vocabulary.background is not None:
-            response.background = vocabulary.names[vocabulary.background]
-        response.version = vocabulary.version
-        return response
-
-    def _set_words(self, words: Sequence[str]) -> None:
-        """New words came as the parameter `vocabulary`."""
-        if tuple(words) != self._loaded_segmenter().vocabulary.entries:
-            self._use_words(Vocabulary.parse(list(words)))
 
     def _apply_settings(self, settings: Settings) -> None:
         """Live parameters changed."""
         self._rate_limit.rate = settings.max_rate
         if self._segmenter is not None:
             self._segmenter.threshold = settings.threshold
-        self._worker.call(self._announce_words)
+        self._call_announce()
 
     def _settings(self) -> Settings:
         return self._parameter_set.settings

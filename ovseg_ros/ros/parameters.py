@@ -49,6 +49,11 @@ class Settings:
     vocabulary_file: str = _setting(
         "", "YAML file of classes for the start, or the name of one that ships, such as household."
     )
+    synonyms: str = _setting(
+        "none",
+        "Where classes that have no synonyms of their own get some: wordnet (Debian's package wordnet-base), or none.",
+        one_of=("none", "wordnet"),
+    )
     threshold: float = _setting(0.0, "Confidence under which a pixel stays unlabelled.", low=0.0, high=1.0, live=True)
     max_rate: float = _setting(
         0.0, "Most frames a second that are segmented; 0: as fast as they come.", low=0.0, high=1000.0, live=True
