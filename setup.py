@@ -64,6 +64,7 @@ setup(
         "train": [
             "torch",
             "lightning-fabric",
+            "safetensors",
             "scipy",
             "tensorboard",
             "onnx",

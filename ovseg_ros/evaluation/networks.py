@@ -82,7 +82,7 @@ def _sizes(config: Any, text_width: int) -> PixelTextConfig:
         return config
     if (name := config["name"]) != "pixeltext":
         raise ValueError(f"it is a checkpoint of {name}")
-    sizes = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items() if key != "name"}
+    sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items() if k != "name"}
     return PixelTextConfig(**sizes, text_width=text_width)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ovseg_ros.errors import ModelError
@@ -11,13 +12,19 @@ from ovseg_ros.training.recipe import Recipe
 from ovseg_ros.weights import GRAPH_FILE
 
 
-def card(manifest: dict[str, Any], reports: dict[str, Report], commands: dict[str, str]) -> str:
+def card(
+    manifest: dict[str, Any],
+    reports: dict[str, Report],
+    commands: dict[str, str],
+    more: Mapping[str, float] | None = None,
+) -> str:
     """The model card, Markdown.
 
     Args:
         manifest: the checkpoint's.
         reports: what was measured, by title; one with held-out words follows the one with trained words.
         commands: how each is measured again, by title.
+        more: further scores by title, which the training itself measured.
     """
     name, recipe = manifest["name"], manifest["recipe"]
     lines = [
@@ -47,6 +54,8 @@ def card(manifest: dict[str, Any], reports: dict[str, Report], commands: dict[st
             lines += ["", *_classes(title, reports[title], reports.get(title + HELD_OUT), len(shown) > 1)]
     else:
         lines += ["Nothing: the recipe keeps no images apart (`part` or `measure`)."]
+    if more:
+        lines += ["", *(f"- {title}: {value:.4f}" for title, value in more.items())]
     lines += [
         "",
         "## Limits",

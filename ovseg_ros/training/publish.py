@@ -77,9 +77,10 @@ def publish(
         title = measurement.title
         reports[title] = evaluate(segmenter, measurement.data, title, question=measurement.question)
         commands[title] = f"ovseg evaluate {recipe.name} {measurement.options}"
-    manifest["scores"] = {title: report.miou for title, report in reports.items()}
+    more = task.finish(folder)
+    manifest["scores"] = {title: report.miou for title, report in reports.items()} | more
     _write(folder / MANIFEST_FILE, manifest)
-    (folder / "README.md").write_text(card(manifest, reports, commands), encoding="utf-8")
+    (folder / "README.md").write_text(card(manifest, reports, commands, more), encoding="utf-8")
     return reports
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
@@ -22,7 +23,10 @@ from ovseg_ros.training.mix import Mix
 from ovseg_ros.training.recipe import Recipe
 from ovseg_ros.training.words import WordSampler, balanced_weights
 
-TASKS = {"pixeltext": "ovseg_ros.training.pixeltext:PixelTextTask"}  # name -> module:class, imported when it is chosen
+TASKS = {  # name -> module:class, imported when it is chosen
+    "pixeltext": "ovseg_ros.training.pixeltext:PixelTextTask",
+    "clip-mini": "ovseg_ros.training.contrastive:MiniClipTask",
+}
 B = TypeVar("B")
 
 
@@ -80,6 +84,14 @@ class Task(nn.Module, ABC, Generic[B]):
     def deployed(self, net: nn.Module, size: tuple[int, int]) -> OnePass:
         """The graph that is exported: uint8 pixels and a text table in, labels and confidence out."""
         return OnePass(net, size)
+
+    def finish(self, folder: Path) -> dict[str, float]:
+        """Write what else belongs into the checkpoint's folder, `net` holding the averaged weights.
+
+        Returns:
+            Further scores for the card, by title.
+        """
+        return {}
 
 
 def open_task(recipe: Recipe, encoder: StaticTextEncoder) -> Task[Any]:
