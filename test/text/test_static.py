@@ -50,7 +50,7 @@ def test_unknown_tokens_do_not_count(tiny_encoder: StaticTextEncoder) -> None:
 def test_near_words_are_nearer_than_far_ones(shipped_encoder: StaticTextEncoder) -> None:
     car, automobile, mug, cup = shipped_encoder.encode(["car", "automobile", "mug", "cup"])
     assert car @ automobile > 0.6 > 0.3 > car @ mug
-    assert mug @ cup > 0.4 > 0.3 > car @ cup
+    assert mug @ cup > 0.35 > 0.3 > car @ cup
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "embeddings.npy", "scales.npy", "manifest.json"])
