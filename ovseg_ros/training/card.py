@@ -36,7 +36,7 @@ def card(
         "",
         f"- Licence: {manifest['licence']}",
         f"- Trained on: {manifest['data']}",
-        f"- By: {_stages(recipe)} ({manifest['steps']} steps of {recipe['batch']} crops, seed {recipe['seed']})",
+        f"- By: {_stages(name, recipe)} ({manifest['steps']} steps of {recipe['batch']} crops, seed {recipe['seed']})",
         f"- Starts with the words: {'; '.join(manifest['classes'])}",
         f"- SHA-256 of `{GRAPH_FILE}`: `{manifest['weights_hash']}`",
         "",
@@ -67,9 +67,9 @@ def card(
     return "\n".join(lines) + "\n"
 
 
-def _stages(recipe: dict[str, Any]) -> str:
+def _stages(name: str, recipe: dict[str, Any]) -> str:
     """The commands that train it, the first stage first, as far back as they are shipped recipes."""
-    stages, start = [recipe["name"]], recipe.get("start", "")
+    stages, start = [name], recipe.get("start", "")
     while start:
         stages.insert(0, start)
         try:
