@@ -1,6 +1,6 @@
 """SAM's two-way transformer: prompt tokens and image cells attend to each other.
 
-Kirillov et al., arXiv 2304.02643, appendix A; ESC-Net (arXiv 2504.14605) uses single blocks of it.
+Kirillov et al., arXiv 2304.02643, appendix A; ESC-Net (arXiv 2411.14723) uses single blocks of it.
 Shapes: B prompts, T tokens, P image cells, C channels.
 """
 
