@@ -41,12 +41,13 @@ def test_tensorboard_reads_the_same_rows_and_pictures(tmp_path: Path) -> None:
         log.row(step, {"loss": step / 8})
     log.picture(9, np.full((30, 1440, 3), 128, np.uint8))
     log.close()
-    time.sleep(0.01)
+    time.sleep(1.1)  # TensorBoard orders a run's files by the second in their names
     log = Log(tmp_path, 6)
     log.row(9, {"loss": 5.0})
     log.close()
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(3, 0.375), (6, 0.75), (9, 5.0)]
+    time.sleep(1.1)
     log = Log(tmp_path, 9)
     log.picture(12, np.full((30, 1440, 3), 128, np.uint8))
     log.close()
