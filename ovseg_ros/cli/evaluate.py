@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ovseg_ros.cli.words import SYNTAX, read_words
 from ovseg_ros.errors import DatasetError, OvsegError
 from ovseg_ros.evaluation.boundary import TOLERANCE
-from ovseg_ros.evaluation.datasets import DATASETS, class_lists, open_dataset
+from ovseg_ros.evaluation.datasets import DATASETS, Part, class_lists, open_dataset
 from ovseg_ros.evaluation.evaluate import Evaluation, Source
 from ovseg_ros.evaluation.protocols import PROTOCOLS, Protocol, ProtocolError, find_protocol
 from ovseg_ros.evaluation.questions import published_question
@@ -36,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--dataset", choices=(*DATASETS, "simulator"), required=True, metavar="NAME", help=_datasets())
     data.add_argument("--root", type=Path, help="where the data set lies (not for the simulator)")
     data.add_argument("--split", help="such as val or train; by default the one that papers report on")
+    data.add_argument("--part", metavar="FROM,TO", help="a stretch of the images in their order, such as 0.8,1")
     data.add_argument("--scenes", type=int, default=40, help="simulator: how many unseen scenes")
     data.add_argument("--frames", type=int, default=4, help="simulator: frames a scene")
     data.add_argument("--first", type=int, default=0, help="simulator: offset of the first evaluation seed")
@@ -155,13 +156,29 @@ def _dataset(options: argparse.Namespace) -> tuple[Dataset, str]:
     if options.dataset == "simulator":
         from ovseg_ros.evaluation.simulator import SimulatorDataset
 
+        if options.part is not None:
+            raise DatasetError("--part is of data sets; the simulator takes --first, --scenes and --frames")
         return SimulatorDataset(*_scenes(options)), "simulator"
     if options.root is None:
         raise DatasetError(f"--root is missing: the folder that holds {options.dataset}")
-    dataset = open_dataset(options.dataset, options.root, options.split)
+    dataset: Dataset = open_dataset(options.dataset, options.root, options.split)
     split = options.split or DATASETS[options.dataset].default
     title = str(options.root) if options.dataset == "folder" else options.dataset
-    return dataset, f"{title} {split}" if split else title
+    title = f"{title} {split}" if split else title
+    if options.part is None:
+        return dataset, title
+    part = Part(dataset, _part(options.part))
+    return part, f"{title}, {part.title}"
+
+
+def _part(text: str) -> tuple[float, float]:
+    try:
+        first, last = (float(number) for number in text.split(","))
+    except ValueError:
+        first = last = -1.0
+    if not 0 <= first < last <= 1:
+        raise DatasetError(f"--part {text!r} is no stretch of the images; expected two shares in 0..1, such as 0.8,1")
+    return first, last
 
 
 def _pairs(options: argparse.Namespace) -> tuple[Dataset, Question]:

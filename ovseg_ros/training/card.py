@@ -17,6 +17,7 @@ def card(
     reports: dict[str, Report],
     commands: dict[str, str],
     more: Mapping[str, float] | None = None,
+    beside: Mapping[str, Mapping[str, float]] | None = None,
 ) -> str:
     """The model card, Markdown.
 
@@ -25,6 +26,7 @@ def card(
         reports: what was measured, by title; one with held-out words follows the one with trained words.
         commands: how each is measured again, by title.
         more: further scores by title, which the training itself measured.
+        beside: by title, the mIoU of other models on the same data, by their names.
     """
     name, recipe = manifest["name"], manifest["recipe"]
     lines = [
@@ -44,9 +46,9 @@ def card(
         "",
     ]
     if reports:
-        lines += ["| data | mIoU | images | command |", "| --- | --- | --- | --- |"]
-        for title, report in reports.items():
-            lines.append(f"| {title} | {report.miou:.4f} | {report.images} | `{commands[title]}` |")
+        lines += _table(reports, commands, recipe.get("goals", {}), beside or {})
+        if recipe.get("tried"):
+            lines += ["", recipe["tried"]]
         first = next(iter(reports.values()))
         lines += ["", f"Backend: {first.backend}. Protocol: {first.protocol}."]
         shown = [title for title in reports if not title.endswith((HELD_OUT, PAIRS))]
@@ -65,6 +67,34 @@ def card(
         "helps there.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _table(
+    reports: dict[str, Report],
+    commands: dict[str, str],
+    goals: Mapping[str, float],
+    beside: Mapping[str, Mapping[str, float]],
+) -> list[str]:
+    """A row for each measurement; columns for goals and other models where there are any."""
+    others = list(next(iter(beside.values()), {}))
+    heads = ["data", "mIoU", *(["goal"] if goals else []), *(f"`{name}`" for name in others), "images", "command"]
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for title, report in reports.items():
+        cells = [title, f"{report.miou:.4f}", *([_goal(report.miou, goals.get(title))] if goals else [])]
+        cells += [f"{beside[title][name]:.4f}" for name in others]
+        lines.append(_row([*cells, str(report.images), f"`{commands[title]}`"]))
+    return lines
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _goal(reached: float, goal: float | None) -> str:
+    """A goal, and how far it is where it was not reached."""
+    if goal is None:
+        return ""
+    return f"{goal:.2f}, reached" if reached >= goal else f"{goal:.2f}, {goal - reached:.4f} short of it"
 
 
 def _stages(name: str, recipe: dict[str, Any]) -> str:

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovseg_ros.evaluation.datasets import Dataset, Sample, class_lists, class_variants
+from ovseg_ros.evaluation.datasets import Dataset, Part, class_lists, class_variants
 from ovseg_ros.evaluation.protocols import find_protocol
 from ovseg_ros.evaluation.questions import published_question
 from ovseg_ros.evaluation.scores import Question
 from ovseg_ros.evaluation.synonyms import CAMVID_HELD_OUT
 from ovseg_ros.training.ingredients import open_data, root_of
 from ovseg_ros.training.recipe import Recipe, SourceSpec
-from ovseg_ros.training.sources import stretch
 from ovseg_ros.vocabulary import Vocabulary
 
 HELD_OUT = ", held-out synonyms"  # ends the title of a measurement with words that were never trained
@@ -63,7 +62,8 @@ def _data_set(spec: SourceSpec, root: Path) -> Iterator[Measurement]:
     options += f" --split {split}" if split else ""
     if spec.part != (0.0, 1.0):
         data = Part(data, spec.part)
-        title = f"{title}, images {data.indices[0] + 1} to {data.indices[-1] + 1}"
+        title = f"{title}, {data.title}"
+        options += f" --part {spec.part[0]:g},{spec.part[1]:g}"
     question = Question(title, data.classes, Vocabulary.parse(data.classes))
     if spec.kind in class_lists():
         variant = "multi" if "multi" in class_variants(spec.kind) else None
@@ -73,16 +73,3 @@ def _data_set(spec: SourceSpec, root: Path) -> Iterator[Measurement]:
     if spec.kind == "camvid":
         words = Vocabulary.parse([CAMVID_HELD_OUT[name] for name in data.classes])
         yield Measurement(title + HELD_OUT, data, Question(title, data.classes, words), f"{options} --words held-out")
-
-
-class Part:
-    """A stretch of a data set's images."""
-
-    def __init__(self, data: Dataset, part: tuple[float, float]) -> None:
-        self._data, self.classes, self.indices = data, data.classes, stretch(len(data), part)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._data[self.indices[index]]

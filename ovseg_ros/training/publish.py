@@ -73,14 +73,20 @@ def publish(
     }
     _write(folder / MANIFEST_FILE, manifest)
     segmenter, reports, commands = Segmenter.load(str(folder.resolve())), {}, {}
+    others = {name: Segmenter.load(name) for name in recipe.beside}
+    beside: dict[str, dict[str, float]] = {}
     for measurement in measurements(recipe, roots):
         title = measurement.title
         reports[title] = evaluate(segmenter, measurement.data, title, question=measurement.question)
         commands[title] = f"ovseg evaluate {recipe.name} {measurement.options}"
+        beside[title] = {
+            name: evaluate(other, measurement.data, title, question=measurement.question).miou
+            for name, other in others.items()
+        }
     more = task.finish(folder)
     manifest["scores"] = {title: report.miou for title, report in reports.items()} | more
     _write(folder / MANIFEST_FILE, manifest)
-    (folder / "README.md").write_text(card(manifest, reports, commands, more), encoding="utf-8")
+    (folder / "README.md").write_text(card(manifest, reports, commands, more, beside), encoding="utf-8")
     return reports
 
 

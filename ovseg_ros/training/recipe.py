@@ -16,7 +16,7 @@ from ovseg_ros.training.words import WordMix
 
 T = TypeVar("T")
 # keys that the weights of a run do not depend on: they may change between its first start and its end
-AFTERWARDS = ("deploy_size", "licence", "data_note", "measure", "save_every")
+AFTERWARDS = ("deploy_size", "licence", "data_note", "measure", "beside", "goals", "tried", "save_every")
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,9 @@ class Recipe:
     save_every: int = 100  # steps between checkpoints, lines of the log and pictures
     licence: str = "Apache-2.0"
     data_note: str = ""
+    beside: tuple[str, ...] = ()  # other models that the card measures on the same data
+    goals: Mapping[str, float] = field(default_factory=dict)  # mIoU that the card compares with, by its titles
+    tried: str = ""  # what was done towards them, for the card
 
     def __post_init__(self) -> None:
         check_recipe(self)

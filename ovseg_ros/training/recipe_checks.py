@@ -70,9 +70,18 @@ _MODEL: tuple[Check, str] = (
     lambda v: isinstance(v, Mapping) and isinstance(v.get("name"), str),
     "a model's name, or a mapping with `name` and sizes",
 )
+_GOALS: tuple[Check, str] = (
+    lambda v: isinstance(v, Mapping) and all(isinstance(k, str) and _SHARE[0](x) for k, x in v.items()),
+    "a mapping from titles of the card to numbers in 0..1",
+)
+_NAMES: tuple[Check, str] = (
+    lambda v: isinstance(v, tuple) and all(isinstance(x, str) and x for x in v),
+    "a list of models, such as [mini]",
+)
 _RECIPE: dict[str, tuple[Check, str]] = {
     "name": (lambda v: isinstance(v, str) and bool(v) and "/" not in v, "a text without a slash"),
-    "source": _TEXT, "start": _TEXT, "licence": _TEXT, "data_note": _TEXT,
+    "source": _TEXT, "start": _TEXT, "licence": _TEXT, "data_note": _TEXT, "goals": _GOALS,
+    "tried": _TEXT, "beside": _NAMES,
     "deploy_size": _SIZE, "crop": _SIZE, "zoom": _RANGE, "model": _MODEL, "multipliers": _FACTORS,
     "batch": _whole(1), "accumulate": _whole(1), "steps": _whole(1), "save_every": _whole(1), "warmup": _whole(0),
     "seed": _whole(0), "scenes": _whole(0), "frames": _whole(0),

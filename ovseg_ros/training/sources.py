@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovseg_ros.errors import DatasetError
-from ovseg_ros.evaluation.datasets import Dataset, camvid, class_list, class_lists, class_variants
+from ovseg_ros.evaluation.datasets import Dataset, camvid, class_list, class_lists, class_variants, stretch
 from ovseg_ros.evaluation.synonyms import CAMVID_WORDS
 from ovseg_ros.training.words import Region
 from ovseg_ros.vocabulary import Vocabulary
@@ -122,15 +122,3 @@ def published_words(name: str) -> dict[str, tuple[str, ...]] | None:
     for synonyms, place in zip(listed.synonyms, listed.merge, strict=True):
         words[listed.names[place]] += synonyms
     return words
-
-
-def stretch(count: int, part: tuple[float, float]) -> range:
-    """The indices of a stretch of `count` images, its ends rounded; neighbouring stretches share none.
-
-    Raises:
-        DatasetError: when it holds none.
-    """
-    found = range(round(count * part[0]), round(count * part[1]))
-    if not found:
-        raise DatasetError(f"the part {part[0]:g} to {part[1]:g} of {count} images holds none; take a larger one")
-    return found

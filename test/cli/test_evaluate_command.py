@@ -67,6 +67,13 @@ def test_the_same_command_goes_on_in_its_folder(
     assert "question" in refused(capsys, *arguments, "--prompts", "P1", "--out", str(out), "--json")
 
 
+def test_a_stretch_of_the_images_is_measured(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    whole = reported(capsys, *arguments)
+    parts = [reported(capsys, *arguments, "--part", part) for part in ("0,0.5", "0.5,1")]
+    assert sum(part["images"] for part in parts) == whole["images"] >= 2
+    assert [part["dataset"] for part in parts][0] == f"camvid val, images 1 to {parts[0]['images']}"
+
+
 def test_reports_are_written(capsys: pytest.CaptureFixture[str], arguments: list[str], tmp_path: Path) -> None:
     assert main([*arguments, "--report", str(tmp_path / "r.html"), "--show", "1"]) == 0
     assert (tmp_path / "r.html").read_text().count("<img") == 6  # the worst and the best of two images
@@ -111,6 +118,9 @@ def test_classes_of_a_published_list_merge(
         (["--report", "r.pdf"], "neither HTML nor PNG"),
         (["--report", "/nowhere/r.html"], "no folder /nowhere"),
         (["--workers", "-1"], "count from 0"),
+        (["--part", "0.8"], "--part '0.8' is no stretch of the images"),
+        (["--part", "1,0"], "--part '1,0' is no stretch of the images"),
+        (["--part", "0,0.01"], "the part 0 to 0.01 of"),
     ],
     ids=lambda value: None if isinstance(value, str) else " ".join(value),
 )

@@ -118,6 +118,23 @@ def test_mixed_measures_what_it_was_not_trained_on(camvid_root: Path) -> None:
     assert not {seen._data[seen._indices[i]].name for i in range(80)} & set(stems[80:])
 
 
+def test_a_card_says_how_far_goals_are_and_what_other_models_reach(
+    checkpoint: Path, tiny_text: Path, tiny_model: Path, tmp_path: Path, camvid_like: Path
+) -> None:
+    goals = {"camvid val": 0.0, "camvid val, held-out synonyms": 1.0}
+    recipe = replace(RECIPE, goals=goals, tried="More steps.", beside=(str(tiny_model),))
+    folder = tmp_path / "run" / "weights" / "toy"
+    reports = publishing.publish(checkpoint, recipe, tiny_text, WORDS, folder, {"": camvid_like})
+    lines = (folder / "README.md").read_text().splitlines()
+    head, _, own, held_out = [line.split(" | ") for line in lines if line.startswith("| ")][:4]
+    assert head[2:4] == ["goal", f"`{tiny_model}`"]
+    assert own[2] == "0.00, reached"
+    far = 1 - reports["camvid val, held-out synonyms"].miou
+    assert held_out[2] == f"1.00, {far:.4f} short of it"
+    assert own[3] == own[1] == f"{reports['camvid val'].miou:.4f}"  # the export is that of the other model
+    assert "More steps." in lines
+
+
 def test_a_card_without_measurements_says_so() -> None:
     manifest = {
         "name": "toy", "architecture": "PixelText", "parameters": 10, "size": [64, 96], "text_encoder": "../text",

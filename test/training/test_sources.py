@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ovseg_ros.errors import DatasetError
-from ovseg_ros.evaluation.datasets import CAMVID_CLASSES, Sample, camvid
-from ovseg_ros.training.sources import CamVidSource, DatasetSource, stretch
+from ovseg_ros.evaluation.datasets import CAMVID_CLASSES, Sample, camvid, stretch
+from ovseg_ros.training.sources import CamVidSource, DatasetSource
 
 
 def test_camvid_pictures_carry_the_words_of_their_ids(camvid_like: Path) -> None:

@@ -20,6 +20,7 @@ from ovseg_ros.evaluation.datasets.class_lists import (
 )
 from ovseg_ros.evaluation.datasets.folder import folder
 from ovseg_ros.evaluation.datasets.pairs import FolderDataset, PairDataset
+from ovseg_ros.evaluation.datasets.part import Part, stretch
 from ovseg_ros.evaluation.datasets.registry import CAMVID_CLASSES, camvid, open_dataset
 from ovseg_ros.evaluation.datasets.sample import IGNORE, Dataset, Sample, ignore_label, label_dtype
 
@@ -31,6 +32,7 @@ __all__ = [
     "Dataset",
     "FolderDataset",
     "PairDataset",
+    "Part",
     "Sample",
     "Spec",
     "camvid",
@@ -42,5 +44,6 @@ __all__ = [
     "label_dtype",
     "open_dataset",
     "seen_flags",
+    "stretch",
     "training_words",
 ]
