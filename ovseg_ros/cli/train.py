@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovseg_ros.errors import ModelError
-from ovseg_ros.resources import find
+from ovseg_ros.resources import find, shipped_recipes
 from ovseg_ros.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ PACKAGES = "pip install 'ovseg_ros[train,sim]'"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("recipe", help="mini, street, mixed, text (the text encoder) or a recipe's YAML file")
+    names = ", ".join(shipped_recipes())
+    parser.add_argument("recipe", help=f"{names}, text (makes the text encoder) or the YAML file of a recipe")
     parser.add_argument(
         "--root",
         action="append",
@@ -29,6 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/RECIPE. A run there is continued")
     parser.add_argument("--steps", type=int, help="train so many steps instead of the recipe's")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the recipe, such as seed=1 or model.depths=[1,1,1]; may be repeated",
+    )
     parser.add_argument("--processes", type=int, default=2, help="processes that render the simulator's scenes")
     parser.add_argument("--workers", type=int, help="processes per device that prepare batches; default by the device")
     parser.add_argument("--accelerator", default="auto", help="auto, cpu, cuda or mps")
@@ -55,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     for name, least in (("steps", 1), ("processes", 1), ("workers", 0)):
         if (value := getattr(options, name)) is not None and value < least:
             raise ModelError(f"--{name} {value}; expected at least {least}")
-    recipe = Recipe.load(options.recipe, steps=options.steps)
+    recipe = Recipe.load(options.recipe, options.set, steps=options.steps)
     roots = _roots(options.root, recipe)
     check_roots(recipe, roots)
     folder = options.out or Path("runs") / recipe.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +15,7 @@ from ovseg_ros.training.recipe_checks import check_recipe, check_source
 from ovseg_ros.training.words import WordMix
 
 T = TypeVar("T")
+MODEL = {"name": "pixeltext"}  # trained where a recipe names none
 # keys that the weights of a run do not depend on: they may change between its first start and its end
 AFTERWARDS = ("deploy_size", "licence", "data_note", "measure", "beside", "goals", "tried", "save_every")
 
@@ -55,7 +56,7 @@ class Recipe:
     deploy_size: tuple[int, int] = (240, 320)  # what the exported graph works at, multiples of 16
     sources: tuple[SourceSpec, ...] = ()
     measure: tuple[SourceSpec, ...] = ()  # the card's data sets; those that belong to the sources where empty
-    model: Mapping[str, Any] = field(default_factory=lambda: {"name": "pixeltext"})  # the task and its network's sizes
+    model: Mapping[str, Any] = field(default_factory=lambda: dict(MODEL))  # the task and its network's sizes
     crop: tuple[int, int] = (192, 256)
     zoom: tuple[float, float] = (0.6, 1.2)
     stretch: float = 0.15  # log-range of the aspect ratio
@@ -128,8 +129,13 @@ class Recipe:
         return [key for key in keys if mine.get(key) != other.get(key, defaults.get(key))]
 
     @classmethod
-    def load(cls, name: str, **overrides: Any) -> Recipe:
-        """A shipped recipe by name, or any YAML file by path; overrides that are None are left out.
+    def load(cls, name: str, settings: Sequence[str] = (), **overrides: Any) -> Recipe:
+        """A shipped recipe by name, or any YAML file by path.
+
+        Args:
+            name: of the recipe, or its path, ending in .yaml or .yml.
+            settings: changes as KEY=VALUE, the value as YAML has it, a key inside a mapping as `model.widths`.
+            overrides: changes by key; those that are None are left out.
 
         Raises:
             ModelError: for an unknown recipe or key, or a value that cannot be.
@@ -141,8 +147,10 @@ class Recipe:
         if not isinstance(content, dict):
             raise ModelError(f"the recipe {name} cannot be read: it is no mapping; its keys are {_keys(cls)}")
         content = {**content, **{k: v for k, v in overrides.items() if v is not None}}
-        if isinstance(content.get("model"), str):
-            content["model"] = {"name": content["model"]}
+        model = content.get("model", dict(MODEL))
+        content["model"] = {"name": model} if isinstance(model, str) else model
+        for setting in settings:
+            _set(content, setting)
         try:
             content["words"] = _build(WordMix, content.get("words", {}), "words")
             for key in ("sources", "measure"):
@@ -167,6 +175,24 @@ def _read(name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"cannot read the recipe {name}: {error}") from error
+
+
+def _set(content: dict[str, Any], setting: str) -> None:
+    """Apply KEY=VALUE."""
+    path, equals, text = setting.partition("=")
+    *outer, key = path.split(".")
+    inner: Any = content
+    for step in outer:
+        inner = inner.setdefault(step, {}) if isinstance(inner, dict) else None
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None
+    if not equals or not key or not isinstance(inner, dict) or (value is None and text != "null"):
+        raise ModelError(
+            f"the setting {setting!r} is not KEY=VALUE with a key of the recipe, such as model.depths=[1,1,1]"
+        )
+    inner[key] = value
 
 
 def _build(kind: type[T], content: object, place: str) -> T:

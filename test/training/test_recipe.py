@@ -104,6 +104,19 @@ def test_an_unknown_recipe_is_refused_with_what_there_is(tmp_path: Path) -> None
         Recipe.load(str(tmp_path / "nowhere.yaml"))
 
 
+def test_settings_change_keys_of_the_recipe_and_inside_its_mappings(tmp_path: Path) -> None:
+    path = tmp_path / "toy.yaml"
+    path.write_text(GOOD)
+    recipe = Recipe.load(str(path), ["seed=3", "model.depths=[1, 1, 1]", "words.noise=0.25", "crop=[32, 64]"])
+    assert (recipe.seed, recipe.model["depths"], recipe.words.noise, recipe.crop) == (3, [1, 1, 1], 0.25, (32, 64))
+    assert recipe.model["name"] == "pixeltext"
+    for wrong in ("seed", "=3", "seed=", "seed=[", "model.=2"):
+        with pytest.raises(ModelError, match="is not KEY=VALUE"):
+            Recipe.load(str(path), [wrong])
+    with pytest.raises(ModelError, match="no key 'sead'"):
+        Recipe.load(str(path), ["sead=3"])
+
+
 def test_recipes_differ_in_what_weights_depend_on(tmp_path: Path) -> None:
     recipe = load(tmp_path, GOOD)
     again = load(tmp_path, GOOD + "licence: MIT\nsave_every: 7\n")
