@@ -29,3 +29,8 @@ def roots() -> list[Path]:
     source = [_PACKAGE.parent] if (_PACKAGE.parent / "package.xml").is_file() else []
     shares = [parent / "share" / "ovseg_ros" for parent in _PACKAGE.parents]
     return source + [share for share in shares if share.is_dir()]
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the training recipes that come with the package, sorted."""
+    return sorted(path.stem for path in (_PACKAGE / "training" / "recipes").glob("*.yaml"))

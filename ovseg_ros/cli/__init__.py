@@ -20,7 +20,7 @@ COMMANDS = {
     "words": "a word's senses and synonyms in WordNet, which are used and why others are not",
     "models": "the models that are there, with size, licence and scores, and those that can be built",
     "build": "export a model with its weights and compile it for a device",
-    "train": "train an embedded checkpoint by its recipe",
+    "train": "train a model by its recipe",
     "evaluate": "measure a model on a data set",
     "bench": "time models side by side, or the node on the wire",
     "doctor": "what this machine has, and what is missing",

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
-import json
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ovseg_ros.engine.backends import Backend, find_backend
+from ovseg_ros.engine.backends import find_backend
 from ovseg_ros.engine.base import Engine, Graph, Job, Manifest, Progress
+from ovseg_ros.engine.orders import MANIFEST, Order, damage, engine_key, foreign, problem, tell_of_others
 from ovseg_ros.errors import EngineError
 from ovseg_ros.folders import replace_folder
 from ovseg_ros.hashing import file_hash
@@ -25,8 +23,6 @@ from ovseg_ros.hashing import file_hash
 __all__ = ["Graph", "build_engine", "cache_root", "engine_key", "engine_root", "load_engine", "open_engine"]
 
 log = logging.getLogger(__name__)
-
-MANIFEST = "manifest.json"  # written last: a folder that holds it is whole
 
 
 def engine_root() -> Path:
@@ -68,7 +64,7 @@ def open_engine(
         KeyboardInterrupt: raised by `progress` to cancel; nothing of the build is left.
     """
     chosen = find_backend(backend, device, precision)
-    order = _Order(graph, chosen, device, precision, None, chosen.hardware(device, None), root or engine_root())
+    order = Order(graph, chosen, device, precision, None, chosen.hardware(device, None), root or engine_root())
     folder = _find_or_build(order, progress)
     try:
         return chosen.load(folder, device)
@@ -107,7 +103,7 @@ def build_engine(
     device = device or chosen.devices[0]
     hardware = chosen.hardware(device, compute_capability)
     root = root or engine_root()
-    return _find_or_build(_Order(graph, chosen, device, precision, compute_capability, hardware, root), progress)
+    return _find_or_build(Order(graph, chosen, device, precision, compute_capability, hardware, root), progress)
 
 
 def check_target(
@@ -131,100 +127,30 @@ def load_engine(folder: Path, device: str | None = None) -> Engine:
     manifest = Manifest.read(folder / MANIFEST)
     backend = find_backend(manifest.backend, device)
     device = device or backend.devices[0]
-    problem = _damage(folder, manifest) or _foreign(manifest, backend, backend.hardware(device, None))
-    if problem:
-        raise EngineError(f"the engine in {folder} cannot be used: {problem}; build it on this machine")
+    reason = damage(folder, manifest) or foreign(manifest, backend, backend.hardware(device, None))
+    if reason:
+        raise EngineError(f"the engine in {folder} cannot be used: {reason}; build it on this machine")
     return backend.load(folder, device)
 
 
-@dataclass(frozen=True)
-class _Order:
-    """An engine that is wanted; see `open_engine` and `Backend.hardware`."""
-
-    graph: Graph
-    backend: Backend
-    device: str
-    precision: str
-    compute_capability: str | None
-    hardware: str
-    root: Path
-
-    @property
-    def key(self) -> str:
-        return engine_key(self.graph, self.backend, self.hardware, self.precision)
-
-    @property
-    def folder(self) -> Path:
-        return self.root / self.graph.model / self.key
-
-
-def engine_key(graph: Graph, backend: Backend, hardware: str, precision: str) -> str:
-    """16 hex digits over everything that decides whether an engine is valid."""
-    limits = graph.limits if backend.planned else []
-    content = [graph.hash, graph.text_identity, backend.name, backend.version(), hardware, precision, *limits]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
-def _find_or_build(order: _Order, progress: Progress | None, anew: bool = False) -> Path:
+def _find_or_build(order: Order, progress: Progress | None, anew: bool = False) -> Path:
     """The folder of a whole engine; of two that want the same one at once, the second waits for the first."""
     folder = order.folder
-    if not anew and folder.exists() and _problem(order) is None:
+    if not anew and folder.exists() and problem(order) is None:
         return folder
     with _lock(order):
         if folder.exists() and not anew:
-            problem = _problem(order)
-            if problem is None:
+            reason = problem(order)
+            if reason is None:
                 return folder
-            log.warning("the engine in %s is unusable (%s); building it anew", folder, problem)
+            log.warning("the engine in %s is unusable (%s); building it anew", folder, reason)
         if order.compute_capability is None:
-            _tell_of_others(order)
+            tell_of_others(order)
         return _build(order, progress)
 
 
-def _problem(order: _Order) -> str | None:
-    """Why the engine of an order cannot be used, or None where it is what it should be."""
-    try:
-        manifest = Manifest.read(order.folder / MANIFEST)
-    except EngineError as error:
-        return str(error)
-    if (manifest.weights_hash, manifest.text_identity) != (order.graph.hash, order.graph.text_identity):
-        return f"it is of another graph than {order.graph.path}"
-    return _damage(order.folder, manifest) or _foreign(manifest, order.backend, order.hardware)
-
-
-def _damage(folder: Path, manifest: Manifest) -> str | None:
-    for name, digest in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if file_hash(path) != digest:
-            return f"{name} is truncated or changed"
-    return None
-
-
-def _foreign(manifest: Manifest, backend: Backend, hardware: str) -> str | None:
-    """Why an engine is not for this backend, version and device, or None where it is."""
-    ours = backend.version()
-    if (manifest.backend, manifest.backend_version) != (backend.name, ours):
-        return f"it was built by {manifest.backend} {manifest.backend_version}, and this is {backend.name} {ours}"
-    if manifest.device != hardware:
-        return f"it was built for {manifest.device}, and this is {hardware}"
-    return None
-
-
-def _tell_of_others(order: _Order) -> None:
-    """Say why an engine of the same graph and backend, which the user may have expected to serve, does not."""
-    for path in sorted(order.folder.parent.glob(f"[!.]*/{MANIFEST}")):
-        with contextlib.suppress(EngineError):
-            manifest = Manifest.read(path)
-            reason = _foreign(manifest, order.backend, order.hardware)
-            if manifest.backend == order.backend.name and manifest.weights_hash == order.graph.hash and reason:
-                log.info("the engine in %s does not serve here: %s; building one that does", path.parent, reason)
-                return
-
-
 @contextlib.contextmanager
-def _lock(order: _Order) -> Iterator[None]:
+def _lock(order: Order) -> Iterator[None]:
     """Hold the right to build an order; nothing where the root cannot be written, as nothing is shared then."""
     lock = FileLock(order.root / ".locks" / f"{order.graph.model}-{order.key}")
     try:
@@ -242,7 +168,7 @@ def _lock(order: _Order) -> Iterator[None]:
         lock.release()
 
 
-def _build(order: _Order, progress: Progress | None) -> Path:
+def _build(order: Order, progress: Progress | None) -> Path:
     """Build beside the target and move into place, so that no half-written engine is ever seen.
 
     Where the root cannot be written, the engine goes to a temporary folder, and the next start builds it again.
@@ -280,7 +206,7 @@ def _build(order: _Order, progress: Progress | None) -> Path:
     return folder
 
 
-def _manifest(order: _Order, precision: str, files: dict[str, str]) -> Manifest:
+def _manifest(order: Order, precision: str, files: dict[str, str]) -> Manifest:
     graph, planned = order.graph, order.backend.planned
     return Manifest(
         model=graph.model,

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ovseg_ros.models.clip_config import ClipVisionConfig
-from ovseg_ros.models.ebseg_config import MINI_CLIP
-
-BASE_CLIP = ClipVisionConfig(quick_gelu=True)  # ViT-B/16
-LARGE_CLIP = ClipVisionConfig(336, 14, 1024, 24, 16, 4096, 768, quick_gelu=True)  # ViT-L/14 at 336 pixels
+from ovseg_ros.models.clip_config import BASE_CLIP, LARGE_CLIP, MINI_CLIP, ClipVisionConfig
 
 
 @dataclass(frozen=True)

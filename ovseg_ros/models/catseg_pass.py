@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Protocol, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ovseg_ros.models.catseg_correlation import Shortlist
@@ -32,9 +31,8 @@ class ShortlistPass(OnePass):
 
     def forward(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """See `OnePass`."""
-        x = F.interpolate(image.to(torch.float32).permute(0, 3, 1, 2), size=self.size, mode="bilinear")
         net = cast(ShortlistModel, self.net)
-        found = net.shortlist((x - self.mean) / self.std, text)
+        found = net.shortlist(self.pixels(image), text)
         places, confidence = read_out(lambda kept, _: kept, found.logits, text, net.stride, net.other_logit())
         labels = pick(found.classes[..., None], places.flatten(1).to(torch.int64))  # (N, H W, 1)
         labels = labels.reshape(places.shape).to(torch.int32)

@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ovseg_ros.errors import ModelError
 from ovseg_ros.models.catseg import CatSeg
 from ovseg_ros.models.clip_weights import vision_state
-from ovseg_ros.models.ebseg_weights import Unmatched
+from ovseg_ros.models.converting import checkpoint_tensors, first_names, left_aside, renamed, unmatched
 
 CLIP = "sem_seg_head.predictor.clip_model."
 AGGREGATOR = "sem_seg_head.predictor.transformer."
@@ -52,10 +52,10 @@ def load_catseg(model: CatSeg, state: Mapping[str, object], source: str = "the c
 
     Raises:
         ModelError: the checkpoint is of something else or of other sizes; counts the tensors that do not match and
-            names the first of them. `unmatched` gives all.
+            names the first of them. `converting.unmatched` gives all.
     """
     ours, aside = split(state, source)
-    if problems := unmatched(model, ours):
+    if problems := unmatched(model.state_dict(), ours):
         raise ModelError(f"{source} is no CAT-Seg of the model's sizes: {problems}; take the checkpoint of its config")
     model.load_state_dict(ours)
     return aside
@@ -69,29 +69,17 @@ def split(state: Mapping[str, object], source: str = "the checkpoint") -> tuple[
     """
     tensors = checkpoint_tensors(state)
     if not any(key.startswith(AGGREGATOR) for key in tensors):
-        first = ", ".join(list(tensors)[:3]) or "nothing"
         raise ModelError(
-            f"{source} holds no CAT-Seg (it begins with {first}); expected keys such as {AGGREGATOR}conv1.weight: "
-            "take model_base.pth or model_large.pth"
+            f"{source} holds no CAT-Seg (it begins with {first_names(tensors)}); expected keys such as "
+            f"{AGGREGATOR}conv1.weight: take model_base.pth or model_large.pth"
         )
-    aside = {key: why for key in tensors for pattern, why in LEFT_ASIDE if pattern.match(key)}
+    aside = left_aside(tensors, LEFT_ASIDE)
     visual = {key.removeprefix(CLIP): tensor for key, tensor in tensors.items() if key.startswith(f"{CLIP}visual.")}
     ours = {f"trunk.clip.{key}": tensor for key, tensor in vision_state(visual).items()}
     for key, tensor in tensors.items():
         if key not in aside and not key.startswith(CLIP):
             ours[_rename(key)] = tensor
     return ours, aside
-
-
-def unmatched(model: nn.Module, converted: Mapping[str, Tensor]) -> Unmatched:
-    """What the tensors of `split` and a model do not share."""
-    ours = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    theirs = {key: tuple(value.shape) for key, value in converted.items()}
-    return Unmatched(
-        missing=tuple(key for key in ours if key not in theirs),
-        left=tuple(key for key in theirs if key not in ours),
-        shapes=tuple((key, theirs[key], ours[key]) for key in ours if key in theirs and theirs[key] != ours[key]),
-    )
 
 
 def text_tower(state: Mapping[str, object]) -> dict[str, Tensor]:
@@ -110,18 +98,8 @@ def text_tower(state: Mapping[str, object]) -> dict[str, Tensor]:
     return tower
 
 
-def checkpoint_tensors(state: Mapping[str, object]) -> dict[str, Tensor]:
-    """The names and tensors of a checkpoint, wherever it keeps them."""
-    inner = state.get("model", state)
-    inner = inner if isinstance(inner, Mapping) else state
-    return {re.sub(r"^(module\.)+", "", str(key)): value for key, value in inner.items() if isinstance(value, Tensor)}
-
-
 def _rename(key: str) -> str:
-    for pattern, replacement in RENAMES:
-        if pattern.match(key):
-            key = pattern.sub(replacement, key)
-            break
+    key = renamed(key, RENAMES)
     found = DOUBLE_CONV.search(key)
     if found:
         index = int(found[1])

@@ -96,6 +96,12 @@ class ClipVisionConfig:
         )
 
 
+BASE_CLIP = ClipVisionConfig(quick_gelu=True)  # OpenAI's ViT-B/16
+LARGE_CLIP = ClipVisionConfig(336, 14, 1024, 24, 16, 4096, 768, quick_gelu=True)  # and ViT-L/14 at 336 pixels
+# that of the recipe clip-mini, which trains on two cores
+MINI_CLIP = ClipVisionConfig(image_size=128, patch=16, width=192, layers=6, heads=3, mlp=768, embed_dim=256)
+
+
 @dataclass(frozen=True)
 class ClipResNetConfig:
     """A CLIP ResNet; the defaults are RN50's.

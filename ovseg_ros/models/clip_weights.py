@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ovseg_ros.errors import ModelError
-
-# wrappers around the model that training code leaves in the names
-WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
+from ovseg_ros.models.converting import checkpoint_tensors, renamed
 
 # (pattern in a checkpoint, our name); the first that matches is taken
 RENAMES = (
@@ -66,15 +64,12 @@ def load_clip(model: nn.Module, state: Mapping[str, object], source: str = "the 
 
 def vision_state(state: Mapping[str, object]) -> dict[str, Tensor]:
     """The vision tower's tensors of a checkpoint under our names, separate q, k, v weights joined."""
-    inner = state.get("state_dict", state)
-    if not isinstance(inner, Mapping):
-        raise ModelError(f"a checkpoint's state_dict is a {type(inner).__name__}; expected names and tensors")
-    tensors = {WRAPPERS.sub("", str(key)): value for key, value in inner.items() if isinstance(value, Tensor)}
+    tensors = checkpoint_tensors(state, under="state_dict")
     if any(key.startswith("visual.") for key in tensors):
         tensors = {key.removeprefix("visual."): value for key, value in tensors.items() if key.startswith("visual.")}
     elif "conv1.weight" not in tensors:
         return {}
-    return {_rename(key): value for key, value in _joined(tensors).items()}
+    return {renamed(key, RENAMES): value for key, value in _joined(tensors).items()}
 
 
 def _joined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -88,14 +83,6 @@ def _joined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if all(part in result for part in parts):
             result[stem + "in_proj_weight"] = torch.cat([result.pop(part) for part in parts])
     return result
-
-
-def _rename(key: str) -> str:
-    """Our name of a tensor; most are the same."""
-    for pattern, replacement in RENAMES:
-        if pattern.match(key):
-            return pattern.sub(replacement, key)
-    return key
 
 
 def _shape(tensor: Tensor) -> str:

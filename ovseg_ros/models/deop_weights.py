@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ovseg_ros.errors import ModelError
 from ovseg_ros.models.clip_weights import vision_state
+from ovseg_ros.models.converting import checkpoint_tensors, left_aside, renamed, unmatched
 from ovseg_ros.models.deop import Deop
 from ovseg_ros.models.deop_prompt import PromptedText, text_state
 
@@ -60,8 +58,8 @@ def load_deop(
         the names that were left aside, with the reason.
 
     Raises:
-        ModelError: the checkpoint is another model's; names every tensor that has no place, is missing, or has
-            another shape, up to ten of each.
+        ModelError: the checkpoint is another model's; counts the tensors that do not match and names the first of
+            them. `converting.unmatched` gives all.
     """
     ours, words, aside = split(state)
     _check(model, ours, source)
@@ -79,11 +77,8 @@ def split(state: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[str, Ten
 
     A name that nothing is known about stays as it is.
     """
-    inner = state.get("model", state)
-    if not isinstance(inner, Mapping):
-        raise ModelError(f"a checkpoint's model is a {type(inner).__name__}; expected names and tensors")
-    tensors = {str(key): _tensor(value) for key, value in inner.items() if isinstance(value, (Tensor, np.ndarray))}
-    aside = {key: why for key in tensors for pattern, why in LEFT_ASIDE if pattern.search(key)}
+    tensors = checkpoint_tensors(state)
+    aside = left_aside(tensors, LEFT_ASIDE)
     kept = {key: value for key, value in tensors.items() if key not in aside}
     clip = {key.removeprefix(CLIP): kept.pop(key) for key in list(kept) if key.startswith(CLIP)}
     words = text_state(clip)
@@ -96,25 +91,8 @@ def split(state: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[str, Ten
         elif found := ANCHOR_PROJECTION.match(key):
             ours |= _anchor_projections(found[1], value)
         else:
-            ours[_rename(key)] = value
+            ours[renamed(key, RENAMES)] = value
     return ours, words, aside
-
-
-def read_checkpoint(path: Path) -> Mapping[str, object]:
-    """A .pth file's content, of tensors and plain values only.
-
-    Raises:
-        ModelError: the file is missing, or no checkpoint.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ModelError(f"there is no file {path}: download DeOP's model_final.pth and give its path") from error
-    except Exception as error:  # pickle, zipfile and torch raise types of their own
-        raise ModelError(f"{path.name} cannot be read as a checkpoint of torch: {error}".split("\n")[0]) from error
-    if not isinstance(content, Mapping):
-        raise ModelError(f"{path.name} holds a {type(content).__name__}; expected a checkpoint's names and tensors")
-    return content
 
 
 def _anchor_projections(kind: str, value: Tensor) -> dict[str, Tensor]:
@@ -123,40 +101,13 @@ def _anchor_projections(kind: str, value: Tensor) -> dict[str, Tensor]:
     return {f"anchors.last.query.{kind}": query, f"anchors.last.key.{kind}": key}
 
 
-def _rename(key: str) -> str:
-    for pattern, replacement in RENAMES:
-        if pattern.match(key):
-            return pattern.sub(replacement, key)
-    return key
-
-
 def _known(key: str, words: Mapping[str, Tensor]) -> bool:
     """Whether one of the two towers took a CLIP tensor."""
     return key.startswith("visual.") or key.replace("transformer.resblocks.", "blocks.") in words
 
 
 def _check(model: nn.Module, theirs: Mapping[str, Tensor], source: str) -> None:
-    """All that differs between a model and a checkpoint, as one error."""
+    """Refuse a checkpoint that differs from a model; counters of training are left aside."""
     ours = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
-    shapes = [
-        f"{key} {tuple(theirs[key].shape)} for {tuple(value.shape)}"
-        for key, value in ours.items()
-        if key in theirs and theirs[key].shape != value.shape
-    ]
-    parts = [
-        _listed("lacks", [key for key in ours if key not in theirs]),
-        _listed("has no place for", [key for key in theirs if key not in ours]),
-        _listed("has other shapes:", shapes),
-    ]
-    if any(parts):
-        raise ModelError(f"{source} is not of this model: it {'; '.join(part for part in parts if part)}")
-
-
-def _listed(what: str, names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return f"{what} {', '.join(names[:10])}{more}" if names else ""
-
-
-def _tensor(value: Tensor | np.ndarray) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.from_numpy(value)
+    if problems := unmatched(ours, theirs):
+        raise ModelError(f"{source} is not of this model: {problems}; take DeOP's model_final.pth")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ovseg_ros.models.ebseg_config import EbsegConfig
 from ovseg_ros.models.ebseg_pooling import max_pool, pool_inside
 from ovseg_ros.models.mask2former.layers import ConvNorm, Mlp
-from ovseg_ros.models.mask2former.pixel_decoder import GROUPS, PixelDecoder, PixelDecoderConfig
+from ovseg_ros.models.mask2former.pixel_decoder import GROUPS, PixelDecoder
 from ovseg_ros.models.mask2former.transformer_decoder import DecoderConfig, MaskedDecoder
 
 LONGEST = 10.0  # of A, a learned length
@@ -108,28 +108,11 @@ class LateUpsampling(ConvNorm):
 def pixel_decoder(config: EbsegConfig) -> PixelDecoder:
     """Mask2Former's, but res2 enters at SAM's stride and is enlarged inside."""
     c = config.sam.width
-    sizes = PixelDecoderConfig(
-        channels=(c, c, c, c),
-        width=config.width,
-        mask_width=config.width,
-        layers=config.pixel_layers,
-        heads=config.heads,
-        hidden=config.pixel_mlp,
-    )
-    decoder = PixelDecoder(sizes)
+    decoder = PixelDecoder(config.pixel_decoder((c, c, c, c)))
     decoder.adapter_1 = LateUpsampling(c, config.width, 1, norm=nn.GroupNorm(GROUPS, config.width))
     return decoder
 
 
 def adab_decoder(config: EbsegConfig) -> AdabDecoder:
     """The decoder of a config."""
-    sizes = DecoderConfig(
-        channels=config.width,
-        width=config.width,
-        queries=config.queries,
-        layers=config.layers,
-        heads=config.heads,
-        hidden=config.mlp,
-        mask_width=config.width,
-    )
-    return AdabDecoder(sizes, config.clip.embed_dim, config.clip.heads)
+    return AdabDecoder(config.decoder(), config.clip.embed_dim, config.clip.heads)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ovseg_ros.errors import ModelError
 from ovseg_ros.models.clip_weights import vision_state
+from ovseg_ros.models.converting import checkpoint_tensors, first_names, unmatched
 from ovseg_ros.models.ebseg import Ebseg
 
 # (start of a published name, start of ours); CLIP's vision tower is treated apart
@@ -26,33 +25,6 @@ TEXT_TOWER = "ov_classifier."  # what else begins so: the words' encoder, see `t
 CONSTANTS = ("criterion.empty_weight", "ov_classifier.attn_mask")  # no model needs them
 OURS_ALONE = ("seen.table",)  # the names of COCO-Stuff, which the published code reads from a file
 EXTRACTOR, HEAD = "clip_visual_extractor.", "clip_rec_head."
-SHOWN = 5  # tensors that an error names of each kind
-
-
-@dataclass(frozen=True)
-class Unmatched:
-    """Every tensor for which checkpoint and model disagree.
-
-    Attributes:
-        missing: ours that the checkpoint lacks, by our names.
-        left: the checkpoint's that the model has no place for, by our names where they have one.
-        shapes: those of two shapes: name, shape in the checkpoint, shape in the model.
-    """
-
-    missing: tuple[str, ...]
-    left: tuple[str, ...]
-    shapes: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.left or self.shapes)
-
-    def __str__(self) -> str:
-        parts = [
-            *(f"it lacks {key}" for key in self.missing[:SHOWN]),
-            *(f"{key} is {theirs} in it and {ours} in the model" for key, theirs, ours in self.shapes[:SHOWN]),
-            *(f"the model has no {key}" for key in self.left[:SHOWN]),
-        ]
-        return f"{len(self.missing) + len(self.left) + len(self.shapes)} tensors do not match: {'; '.join(parts)}"
 
 
 def load_ebseg(model: Ebseg, state: Mapping[str, object], source: str = "the checkpoint") -> None:
@@ -65,23 +37,12 @@ def load_ebseg(model: Ebseg, state: Mapping[str, object], source: str = "the che
 
     Raises:
         ModelError: the checkpoint is of something else or of other sizes; counts the tensors that do not match and
-            names the first of them. `unmatched` gives all.
+            names the first of them. `converting.unmatched` gives all.
     """
     converted = ebseg_state(state, source)
-    if problems := unmatched(model, converted):
+    if problems := unmatched(model.state_dict(), converted, OURS_ALONE):
         raise ModelError(f"{source} is no EBSeg of the model's sizes: {problems}; take the checkpoint of its config")
     model.load_state_dict({**converted, **{key: model.state_dict()[key] for key in OURS_ALONE}})
-
-
-def unmatched(model: Ebseg, converted: Mapping[str, Tensor]) -> Unmatched:
-    """What a state of `ebseg_state` and a model do not share."""
-    ours = {key: tuple(value.shape) for key, value in model.state_dict().items() if key not in OURS_ALONE}
-    theirs = {key: tuple(value.shape) for key, value in converted.items()}
-    return Unmatched(
-        missing=tuple(key for key in ours if key not in theirs),
-        left=tuple(key for key in theirs if key not in ours),
-        shapes=tuple((key, theirs[key], ours[key]) for key in ours if key in theirs and theirs[key] != ours[key]),
-    )
 
 
 def ebseg_state(state: Mapping[str, object], source: str = "the checkpoint") -> dict[str, Tensor]:
@@ -90,11 +51,10 @@ def ebseg_state(state: Mapping[str, object], source: str = "the checkpoint") -> 
     Raises:
         ModelError: it holds no EBSeg.
     """
-    tensors = _tensors(state)
+    tensors = checkpoint_tensors(state)
     if not any(key.startswith(EXTRACTOR) for key in tensors):
-        first = ", ".join(list(tensors)[:3]) or "nothing"
         raise ModelError(
-            f"{source} holds no EBSeg (it begins with {first}); expected keys such as "
+            f"{source} holds no EBSeg (it begins with {first_names(tensors)}); expected keys such as "
             f"{EXTRACTOR}conv1.weight: take EBSeg_base.pth or EBSeg_large.pth"
         )
     visual, converted = _split_clip(tensors, source)
@@ -109,31 +69,9 @@ def text_tower(state: Mapping[str, object]) -> dict[str, Tensor]:
     """
     return {
         key.removeprefix(TEXT_TOWER): value
-        for key, value in _tensors(state).items()
+        for key, value in checkpoint_tensors(state).items()
         if key.startswith(TEXT_TOWER) and key != "ov_classifier.bg_embed"
     }
-
-
-def read_checkpoint(path: Path) -> dict[str, object]:
-    """The content of a checkpoint file, without running any code in it.
-
-    Raises:
-        ModelError: it is missing or no checkpoint.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds, for truncated files, pickles, text
-        raise ModelError(f"cannot read {path} as a checkpoint ({type(error).__name__}); expected a .pth") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} holds a {type(content).__name__}; expected a dict of names and tensors")
-    return content
-
-
-def _tensors(state: Mapping[str, object]) -> dict[str, Tensor]:
-    """The names and tensors of a checkpoint, wherever it keeps them."""
-    inner = state.get("model", state)
-    inner = inner if isinstance(inner, Mapping) else state
-    return {re.sub(r"^(module\.)+", "", str(key)): value for key, value in inner.items() if isinstance(value, Tensor)}
 
 
 def _split_clip(tensors: dict[str, Tensor], source: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ovseg_ros.errors import ModelError
-from ovseg_ros.models.catseg_weights import checkpoint_tensors
 from ovseg_ros.models.catseg_weights import split as split_catseg
+from ovseg_ros.models.converting import checkpoint_tensors, renamed, unmatched
 from ovseg_ros.models.esc_net import EscNet
 from ovseg_ros.models.sam.weights import load_sam
 
 TRANSFORMER = "mask_decoder.transformer.layers."
-SHOWN = 5  # tensors that an error names of each kind
 
 # (pattern of CAT-Seg's names under `catseg`'s, ours); its guidance projection goes to every block
 RENAMES = (
@@ -98,7 +97,7 @@ def start_from_catseg(model: EscNet, state: Mapping[str, object], source: str = 
                 f"blocks.{i}.guidance_projection.{key.removeprefix(GUIDANCE)}": tensor for i in range(len(model.blocks))
             }
         else:
-            ours[_rename(key)] = tensor
+            ours[renamed(key, RENAMES)] = tensor
     _check(model, ours, source, [key for key in model.state_dict() if key.startswith(("trunk.", "decoder."))])
     model.load_state_dict(ours, strict=False)
     return _start(model, tuple(ours), aside)
@@ -111,26 +110,7 @@ def _start(model: EscNet, taken: tuple[str, ...], aside: dict[str, str]) -> Star
 def _check(model: EscNet, ours: Mapping[str, Tensor], source: str, needed: list[str]) -> None:
     """Refuse tensors without a place, of other shapes, and the lack of needed ones."""
     expected = model.state_dict()
-    problems = {
-        "it lacks": [key for key in needed if key not in ours],
-        "the model has no": [key for key in ours if key not in expected],
-        "of another shape:": [
-            f"{key} {tuple(x.shape)} for {tuple(expected[key].shape)}"
-            for key, x in ours.items()
-            if key in expected and expected[key].shape != x.shape
-        ],
-    }
-    count = sum(len(names) for names in problems.values())
-    if count:
-        parts = [f"{what} {', '.join(names[:SHOWN])}" for what, names in problems.items() if names]
+    if problems := unmatched(expected, ours, expected.keys() - set(needed)):
         raise ModelError(
-            f"{source} is of other sizes than the ESC-Net, {count} tensors do not match: {'; '.join(parts)}; "
-            "take the checkpoint of the config's own trunk"
+            f"{source} is of other sizes than the ESC-Net: {problems}; take the checkpoint of the config's own trunk"
         )
-
-
-def _rename(key: str) -> str:
-    for pattern, replacement in RENAMES:
-        if pattern.match(key):
-            return pattern.sub(replacement, key)
-    return key

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from ovseg_ros.models.clip_config import ClipResNetConfig
 from ovseg_ros.models.gkc_config import GkcConfig
 from ovseg_ros.models.gkc_trunk import ResNetTrunk, ViTTrunk
-from ovseg_ros.models.mask2former import DecoderConfig, MaskedDecoder, PixelDecoder, PixelDecoderConfig
-from ovseg_ros.models.mask_read_out import Proposals, class_map, name_logits
+from ovseg_ros.models.mask2former import DecoderConfig, MaskedDecoder, PixelDecoder
+from ovseg_ros.models.mask_read_out import Proposals, measured_class_map, name_logits
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's, of pixels in 0..1, RGB: as published, though the trunk is CLIP's
 STD = (0.229, 0.224, 0.225)
@@ -71,27 +71,8 @@ class Gkc(nn.Module):
             self.backbone = ResNetTrunk(c.clip)
         else:
             self.backbone = ViTTrunk(c.clip, c.taps)
-        self.pixel_decoder = PixelDecoder(
-            PixelDecoderConfig(
-                channels=self.backbone.channels,
-                width=c.width,
-                mask_width=c.width,
-                layers=c.pixel_layers,
-                heads=c.heads,
-                hidden=c.pixel_mlp,
-            )
-        )
-        self.decoder = GkcDecoder(
-            DecoderConfig(
-                channels=c.width,
-                width=c.width,
-                queries=c.queries,
-                layers=c.layers,
-                heads=c.heads,
-                hidden=c.mlp,
-                mask_width=c.width,
-            )
-        )
+        self.pixel_decoder = PixelDecoder(c.pixel_decoder(self.backbone.channels))
+        self.decoder = GkcDecoder(c.decoder())
         width = c.clip.embed_dim
         # every state has projections of its own; those of all but the last serve training
         self.embed_proj = nn.Linear(c.width, width)
@@ -177,21 +158,8 @@ class Gkc(nn.Module):
         return self.logit_scale.exp() * torch.cat([name_logits(embeddings, text), no_object], dim=-1)
 
     def class_map(self, pixels: Tensor, text: Tensor, size: tuple[int, int]) -> Tensor:
-        """The published inference, every class at full size.
-
-        Args:
-            pixels: (N, 3, H, W) normalised, of any size; padded with the mean colour at the right and below.
-            text: (K, S, D).
-            size: (height, width) of the result, for instance that of the labels.
-
-        Returns:
-            (N, K, height, width).
-        """
-        height, width = pixels.shape[2:]
-        whole = F.pad(pixels, (0, -width % self.multiple, 0, -height % self.multiple))
-        masks, embeddings = self.features(whole, text)
-        maps = class_map(masks, self.classes(embeddings, text), (whole.shape[2], whole.shape[3]), (height, width))
-        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+        """(N, K, height, width) of the size asked for; see `mask_read_out.measured_class_map`."""
+        return measured_class_map(self, pixels, text, size)
 
     def bake(self, size: tuple[int, int]) -> None:
         """Resize position tables once for (height, width) of the input; a ResNet has none and still takes any size."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ovseg_ros.errors import ModelError
 from ovseg_ros.models.clip_weights import load_clip, vision_state
-from ovseg_ros.models.ebseg_weights import Unmatched
+from ovseg_ros.models.converting import checkpoint_tensors, left_aside, renamed, unmatched
 from ovseg_ros.models.gkc import Gkc
 from ovseg_ros.models.gkc_trunk import ViTTrunk
 
@@ -52,14 +52,14 @@ def load_gkc(model: Gkc, state: Mapping[str, object], source: str = "the checkpo
 
     Raises:
         ModelError: the checkpoint is of something else or of other sizes; counts the tensors that do not match and
-            names the first of them.
+            names the first of them. `converting.unmatched` gives all.
     """
     ours, aside = split(state)
     if model.config.teacher is None:
         students = [key for key in ours if DISTILLATION.match(key)]
         aside |= dict.fromkeys(students, "serves distillation, and the model has no teacher")
         ours = {key: value for key, value in ours.items() if key not in students}
-    if problems := unmatched(model, ours):
+    if problems := unmatched(model.state_dict(), ours):
         raise ModelError(f"{source} is no GKC of the model's sizes: {problems}; take the checkpoint of its config")
     model.load_state_dict(ours)
     return aside
@@ -70,23 +70,9 @@ def split(state: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[str, str
 
     A name that nothing is known about stays as it is.
     """
-    tensors = _tensors(state)
-    aside = {key: why for key in tensors for pattern, why in LEFT_ASIDE if pattern.search(key)}
-    return {_rename(key): value for key, value in tensors.items() if key not in aside}, aside
-
-
-def unmatched(model: Gkc, converted: Mapping[str, Tensor]) -> Unmatched:
-    """What a state under our names and a model do not share."""
-    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in converted.items()}
-    both = expected.keys() & found.keys()
-    return Unmatched(
-        missing=tuple(key for key in expected if key not in both),
-        left=tuple(key for key in found if key not in both),
-        shapes=tuple(
-            (key, found[key], expected[key]) for key in expected if key in both and found[key] != expected[key]
-        ),
-    )
+    tensors = checkpoint_tensors(state)
+    aside = left_aside(tensors, LEFT_ASIDE)
+    return {renamed(key, RENAMES): value for key, value in tensors.items() if key not in aside}, aside
 
 
 def text_tower(state: Mapping[str, object]) -> dict[str, Tensor]:
@@ -121,19 +107,7 @@ def start_from_clip(model: Gkc, state: Mapping[str, object], source: str = "the 
     load_clip(model.backbone, {f"visual.{key}": value for key, value in vision.items()}, source)
 
 
-def _tensors(state: Mapping[str, object]) -> dict[str, Tensor]:
-    inner = state.get("model", state)
-    if not isinstance(inner, Mapping):
-        raise ModelError(f"a checkpoint's model is a {type(inner).__name__}; expected names and tensors")
-    return {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
-
-
 def _below(state: Mapping[str, object], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in _tensors(state).items() if key.startswith(prefix)}
-
-
-def _rename(key: str) -> str:
-    for pattern, replacement in RENAMES:
-        if pattern.match(key):
-            return pattern.sub(replacement, key)
-    return key
+    return {
+        key.removeprefix(prefix): value for key, value in checkpoint_tensors(state).items() if key.startswith(prefix)
+    }

@@ -1,13 +1,13 @@
 """From mask proposals and their class probabilities to a class map: sum over q of p(q, c) sigmoid(mask_q).
 
 MaskFormer's semantic inference (Cheng et al., arXiv 2107.06278, section 3.4), in two forms: `class_map` at full size,
-every mask and every class upsampled, as the published code of DeOP, GKC and EBSeg has it; `read_out_masks` as it is
-deployed, which upsamples only classes that the image may show.
+every mask and every class upsampled, as the published code of DeOP and GKC has it (`measured_class_map`);
+`read_out_masks` as it is deployed, which upsamples only classes that the image may show.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,41 @@ class Proposals(NamedTuple):
 
     masks: Tensor
     embeddings: Tensor
+
+
+class Proposer(Protocol):
+    """A network of mask proposals, whose answer to an image does not depend on the words.
+
+    Attributes:
+        multiple: what the sides of its input must be multiples of.
+    """
+
+    multiple: int
+
+    def features(self, pixels: Tensor, text: Tensor) -> Proposals:
+        """(N, 3, H, W) normalised, (K, S, D) -> masks (N, Q, H/stride, W/stride) and embeddings (N, Q, C)."""
+
+    def classes(self, embeddings: Tensor, text: Tensor) -> Tensor:
+        """Probabilities of classes by their best synonym, "no object" dropped: (N, Q, C), (K, S, D) -> (N, Q, K)."""
+
+
+def measured_class_map(model: Proposer, pixels: Tensor, text: Tensor, size: tuple[int, int]) -> Tensor:
+    """The published inference of DeOP and GKC, every class at full size.
+
+    Args:
+        model: in evaluation mode.
+        pixels: (N, 3, H, W) normalised, of any size; padded with the mean colour at the right and below.
+        text: (K, S, D).
+        size: (height, width) of the result, for instance that of the labels.
+
+    Returns:
+        (N, K, height, width).
+    """
+    height, width = pixels.shape[2:]
+    whole = F.pad(pixels, (0, -width % model.multiple, 0, -height % model.multiple))
+    masks, embeddings = model.features(whole, text)
+    maps = class_map(masks, model.classes(embeddings, text), (whole.shape[2], whole.shape[3]), (height, width))
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 def class_map(masks: Tensor, classes: Tensor, padded: tuple[int, int], image: tuple[int, int]) -> Tensor:

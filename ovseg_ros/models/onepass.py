@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovseg_ros.models.mask_read_out import Proposals, read_out_masks
+from ovseg_ros.models.mask_read_out import Proposals, Proposer, read_out_masks
 from ovseg_ros.models.read_out import read_out, to_image_size
 
 
@@ -40,7 +40,7 @@ class DenseModel(Protocol):
         """The logit of "none of these words", a scalar; None where the model has no such answer."""
 
 
-class MaskModel(Protocol):
+class MaskModel(Proposer, Protocol):
     """What a network of mask proposals (MaskFormer and its heirs) offers to be deployed; also an `nn.Module`.
 
     A pixel's score for a word is the sum over proposals of their probability of the word times their mask there: a
@@ -50,22 +50,15 @@ class MaskModel(Protocol):
     Attributes:
         pixel_mean, pixel_std: statistics of RGB values in 0..1 that the network's input is normalised by.
         stride: pixels of its input per cell of its masks.
-        multiple: what the sides of its input must be multiples of, itself a multiple of stride * coarse.
+        multiple: see `Proposer`; itself a multiple of stride * coarse.
         coarse, fine: see `read_out_masks`.
     """
 
     pixel_mean: tuple[float, float, float]
     pixel_std: tuple[float, float, float]
     stride: int
-    multiple: int
     coarse: int
     fine: bool
-
-    def features(self, pixels: Tensor, text: Tensor) -> Proposals:
-        """(N, 3, H, W) normalised, (K, S, D) -> masks (N, Q, H/stride, W/stride) and embeddings (N, Q, C)."""
-
-    def classes(self, embeddings: Tensor, text: Tensor) -> Tensor:
-        """Probabilities of classes by their best synonym, "no object" dropped: (N, Q, C), (K, S, D) -> (N, Q, K)."""
 
 
 class OnePass(nn.Module):
@@ -116,11 +109,15 @@ class OnePass(nn.Module):
 
     def features(self, image: Tensor, text: Tensor) -> Tensor | Proposals:
         """From pixels to what the network makes of them, (N, C, h, w) or proposals: (N, H, W, 3) uint8 -> features."""
+        features: Tensor | Proposals = self.net.features(self.pixels(image), text)  # type: ignore[operator]
+        return features
+
+    def pixels(self, image: Tensor) -> Tensor:
+        """The network's input, resized and normalised: (N, H, W, 3) uint8 -> (N, 3, height, width) float32."""
         # uint8 is cast away first and back last: some compilers move no uint8 inside a graph
         x = image.to(torch.float32).permute(0, 3, 1, 2)
         x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False)
-        features: Tensor | Proposals = self.net.features((x - self.mean) / self.std, text)  # type: ignore[operator]
-        return features
+        return (x - self.mean) / self.std
 
 
 class EncoderAlone(OnePass):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset
 
 from ovseg_ros.training.augment import augment
 from ovseg_ros.training.mix import Mix
+from ovseg_ros.training.moving import Moving
 from ovseg_ros.training.recipe import Recipe
 from ovseg_ros.training.sources import Picture
 from ovseg_ros.training.words import IGNORE, OTHER, Question, WordSampler
@@ -23,7 +23,7 @@ LEAST = 12  # pixels of a thing that a crop is placed around
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Moving):
     """What one pass through the network trains on.
 
     Losses that match queries with masks take `matching.Segments.from_labels(targets[i], K)` for picture i.
@@ -43,20 +43,6 @@ class Batch:
     weights: Tensor
     asked: Tensor
     words: tuple[str, ...]
-
-    def to(self, device: torch.device, **options: object) -> Batch:
-        """The same on a device; Lightning Fabric calls it."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Batch:
-        """The same in page-locked memory; torch's data loader calls it."""
-        return self._each(Tensor.pin_memory)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        changed: dict[str, Any] = {
-            f.name: change(value) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
-        }
-        return replace(self, **changed)
 
 
 class Batches(Dataset[Batch]):

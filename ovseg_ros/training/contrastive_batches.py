@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from ovseg_ros.errors import DatasetError
 from ovseg_ros.text import StaticTextEncoder
 from ovseg_ros.training.contrastive_captions import Caption, CaptionWriter, Judge
 from ovseg_ros.training.mix import Mix
+from ovseg_ros.training.moving import Moving
 from ovseg_ros.training.recipe import Recipe
 from ovseg_ros.training.regions import Crop, CropMix, draw_crop
 from ovseg_ros.training.words import Region
@@ -27,7 +28,7 @@ H = TypeVar("H", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class CropBatch:
+class CropBatch(Moving):
     """What one pass trains on. Row i of a `counted` is image or region i, column j text j; its own text is column i.
 
     Attributes:
@@ -49,20 +50,6 @@ class CropBatch:
     words: Tensor
     words_counted: Tensor
     texts: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-
-    def to(self, device: torch.device, **options: object) -> CropBatch:
-        """The same on a device; Lightning Fabric calls it."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> CropBatch:
-        """The same in page-locked memory; torch's data loader calls it."""
-        return self._each(Tensor.pin_memory)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> CropBatch:
-        changed: dict[str, Any] = {
-            f.name: change(value) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
-        }
-        return replace(self, **changed)
 
 
 @dataclass(frozen=True)
@@ -162,7 +149,7 @@ class CropBatches(Dataset[CropBatch]):
                 last, picture = draw, self.mix.load(source, index)
             assert picture is not None
             crop = draw_crop(picture, self.recipe, self.crops, self.weights, rng)
-            if crop is not None and (crop.shares(self.patch).sum(axis=(1, 2)) >= HALF).any():
+            if crop is not None and (crop.areas() >= HALF * self.patch**2).any():
                 found.append((source, crop))
         if not found:
             raise DatasetError(f"{size} crops in a row show no labelled thing; check the labels of the sources")

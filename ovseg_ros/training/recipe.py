@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from ovseg_ros.errors import ModelError
+from ovseg_ros.resources import shipped_recipes
 from ovseg_ros.training.recipe_checks import check_recipe, check_source
 from ovseg_ros.training.words import WordMix
 
@@ -166,11 +167,9 @@ class Recipe:
 def _read(name: str) -> str:
     """The text of a shipped recipe or of a YAML file."""
     if not name.endswith((".yaml", ".yml")):
-        folder = files("ovseg_ros.training") / "recipes"
-        known = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
-        if name not in known:
+        if name not in (known := shipped_recipes()):
             raise ModelError(f"there is no recipe {name!r}; known: {', '.join(known)}, text, or a YAML file")
-        return (folder / f"{name}.yaml").read_text(encoding="utf-8")
+        return (files("ovseg_ros.training") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
     try:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,7 @@ pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("onnxscript")
 
+import ovseg_ros
 from ovseg_ros.cli import main
 from ovseg_ros.segmenter import Segmenter
 
@@ -83,6 +85,16 @@ def test_own_data_become_a_model(own_data: Path, tmp_path: Path, capsys: pytest.
     assert (run / "checkpoint.pt").stat().st_mtime_ns == written
     assert (model / "model.onnx").read_bytes() == graph
     assert "waited" not in capsys.readouterr().out
+
+
+def test_the_help_names_every_recipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # names are not broken at their hyphens
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--help"])
+    assert ended.value.code == 0
+    said = set(re.split(r"[\s,]+", capsys.readouterr().out))
+    folder = Path(ovseg_ros.__file__).parent / "training" / "recipes"
+    assert {"clip-mini", "text"} | {path.stem for path in folder.iterdir() if path.suffix == ".yaml"} <= said
 
 
 @pytest.mark.parametrize(

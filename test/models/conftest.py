@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,37 @@ def golden() -> Callable[[str], dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def name_list() -> Callable[[str], dict[str, tuple[list[int], bool]]]:
+    """Reads the list of an official model's tensors, such as "ebseg_base": shape by name, and whether it is trained."""
+
+    def read(name: str) -> dict[str, tuple[list[int], bool]]:
+        path = GOLDEN / "keys" / f"{name}.txt"
+        if not path.is_file():
+            pytest.skip(f"the list of official names is not here (keys/{path.name} in ../shared/golden)")
+        rows = [line.split("\t") for line in path.read_text().splitlines() if line and not line.startswith("#")]
+        return {key: (json.loads(shape), mark == "T") for key, shape, _, mark in rows}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def trained(name_list: Callable[[str], dict[str, tuple[list[int], bool]]]) -> Callable[[str], set[str]]:
+    """Names of what an official model trains, by the name of its list."""
+    return lambda name: {key for key, (_, learns) in name_list(name).items() if learns}
+
+
+@pytest.fixture(scope="session")
+def hollow(name_list: Callable[[str], dict[str, tuple[list[int], bool]]]) -> Callable[[str], dict[str, Any]]:
+    """An official model's state of zeros that take no memory, by the name of its list."""
+    torch = pytest.importorskip("torch")
+
+    def make(name: str) -> dict[str, Any]:
+        return {key: torch.zeros(()).expand(shape) for key, (shape, _) in name_list(name).items()}
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def far() -> Callable[[Any, Any], float]:
     """Largest difference of two tensors, relative to the second's largest value."""
 
@@ -58,6 +90,26 @@ def stirred() -> Callable[[Any], Any]:
         return model.eval().requires_grad_(False)
 
     return stir
+
+
+@pytest.fixture(scope="session")
+def words_apart() -> Callable[[Any, Any, int], Any]:
+    """Words for an EBSeg as far apart as its proposals are: random ones all lie on one side of random weights."""
+    torch = pytest.importorskip("torch")
+    unit = torch.nn.functional.normalize
+
+    def words(model: Any, pixels: Any, count: int) -> Any:
+        """(N, 3, H, W) normalised -> (count, 2, D)."""
+        d = model.config.clip.embed_dim
+        with torch.no_grad():
+            embeddings = model.features(pixels, torch.zeros(1, 1, d)).embeddings[0]
+        terms = unit(embeddings.reshape(-1, 3, d), dim=-1)  # (Q, 3, D)
+        common = torch.linalg.qr(terms.mean(dim=0).t())[0]  # (D, 3), what all proposals share
+        own = terms.sum(dim=1)
+        own = own - (own @ common) @ common.t()
+        return unit(own, dim=-1)[: 2 * count].reshape(count, 2, d)
+
+    return words
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,10 @@ F = torch.nn.functional
 from ovseg_ros.engine import Graph, build_engine, open_engine  # noqa: E402
 from ovseg_ros.hashing import file_hash  # noqa: E402
 from ovseg_ros.models.clip_config import ClipVisionConfig  # noqa: E402
+from ovseg_ros.models.converting import read_checkpoint  # noqa: E402
 from ovseg_ros.models.deop import MEAN, STD, Deop, DeopConfig  # noqa: E402
 from ovseg_ros.models.deop_prompt import PromptedText  # noqa: E402
-from ovseg_ros.models.deop_weights import load_deop, read_checkpoint  # noqa: E402
+from ovseg_ros.models.deop_weights import load_deop  # noqa: E402
 from ovseg_ros.models.export import export_onnx  # noqa: E402
 from ovseg_ros.models.maskformer import MaskFormerConfig  # noqa: E402
 from ovseg_ros.models.onepass import OnePass  # noqa: E402

@@ -233,22 +233,14 @@ def test_sizes_that_do_not_fit_are_refused(mini: Ebseg) -> None:
         replace(TINY, sam=SamEncoderConfig())
 
 
-def words_apart(model: Ebseg, image: Any, count: int) -> Any:
-    """(count, 2, 40) words as far apart as the proposals are: random ones all lie on one side of random weights."""
-    x = F.interpolate(image.permute(0, 3, 1, 2).float(), size=(64, 96), mode="bilinear") / 255
-    mean, std = (torch.tensor(y).reshape(1, 3, 1, 1) for y in (model.pixel_mean, model.pixel_std))
-    embeddings = model.features((x - mean) / std, words_of(1)).embeddings[0]
-    terms = F.normalize(embeddings.reshape(-1, 3, 40), dim=-1)  # (Q, 3, D)
-    common = torch.linalg.qr(terms.mean(dim=0).t())[0]  # (D, 3), what all proposals share
-    own = terms.sum(dim=1)
-    own = own - (own @ common) @ common.t()
-    return F.normalize(own, dim=-1)[: 2 * count].reshape(count, 2, 40)
-
-
 @torch.no_grad()
-def test_the_deployed_labels_are_those_of_the_class_map(mini: Ebseg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_deployed_labels_are_those_of_the_class_map(
+    mini: Ebseg, words_apart: Callable[[Any, Any, int], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), dtype=np.uint8))
-    text = words_apart(mini, image, 5)
+    x = image.permute(0, 3, 1, 2) / 255
+    mean, std = (torch.tensor(y).reshape(1, 3, 1, 1) for y in (mini.pixel_mean, mini.pixel_std))
+    text = words_apart(mini, (x - mean) / std, 5)
     expected = class_map(mini, image.permute(0, 3, 1, 2), text, (64, 96), torch.zeros(5)).argmax(dim=1)
     assert len(expected.unique()) > 2
     # masks enlarged before they are mixed, as published; or after, which differs at their borders: here, everywhere

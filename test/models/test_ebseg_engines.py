@@ -61,18 +61,10 @@ def varied(config: EbsegConfig) -> Ebseg:
     return model
 
 
-def words_apart(model: Ebseg, pixels: Any, count: int) -> Any:
-    """(count, 2, D) words as far apart as the proposals are: random ones all lie on one side of random weights."""
-    d = model.config.clip.embed_dim
-    terms = F.normalize(model.features(pixels, torch.zeros(1, 1, d)).embeddings[0].reshape(-1, 3, d), dim=-1)
-    common = torch.linalg.qr(terms.mean(dim=0).t())[0]  # (D, 3), what all proposals share
-    own = terms.sum(dim=1)
-    own = own - (own @ common) @ common.t()
-    return F.normalize(own, dim=-1)[: 2 * count].reshape(count, 2, d)
-
-
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[OnePass, Graph, Any, Any]]:
+def made(
+    words_apart: Callable[[Any, Any, int], Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[OnePass, Graph, Any, Any]]:
     """A small model, its graph, a picture and words; exported once."""
     folder = tmp_path_factory.mktemp("graphs")
     known: dict[str, tuple[OnePass, Graph, Any, Any]] = {}

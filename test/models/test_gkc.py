@@ -27,7 +27,8 @@ CAPABILITIES = ("7.5", "8.6", "8.9", "12.0")
 Far = Callable[[Any, Any], float]
 TINY_RESNET = ClipResNetConfig(image_size=64, layers=(1, 1, 1, 1), width=8, heads=4, embed_dim=24)
 TINY_VIT = ClipVisionConfig(64, 16, 32, 3, 2, 64, 24, quick_gelu=True)
-TINY = GkcConfig(TINY_RESNET, (1, 1, 2, 3), 20, 64, 4, 6, 1, 32, 2, 32)
+SIZES = {"width": 64, "heads": 4, "queries": 6, "pixel_layers": 1, "pixel_mlp": 32, "layers": 2, "mlp": 32}
+TINY = GkcConfig(TINY_RESNET, (1, 1, 2, 3), 20, **SIZES)
 TRUNKS = {"resnet": TINY, "vit": dataclasses.replace(TINY, clip=TINY_VIT)}
 
 

@@ -27,7 +27,8 @@ from ovseg_ros.training.matching import MatchCost, Segments  # noqa: E402
 
 Far = Callable[[Any, Any], float]
 Golden = Callable[..., dict[str, Any]]
-TINY = GkcConfig(ClipResNetConfig(64, (1, 1, 1, 1), 8, 4, 24), (1, 1, 2, 3), 20, 64, 4, 6, 1, 32, 2, 32)
+SIZES = {"width": 64, "heads": 4, "queries": 6, "pixel_layers": 1, "pixel_mlp": 32, "layers": 2, "mlp": 32}
+TINY = GkcConfig(ClipResNetConfig(64, (1, 1, 1, 1), 8, 4, 24), (1, 1, 2, 3), 20, **SIZES)
 TRUNKS = {
     "resnet": TINY,
     "vit": dataclasses.replace(TINY, clip=ClipVisionConfig(64, 16, 32, 3, 2, 64, 24, quick_gelu=True)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,28 +15,14 @@ from ovseg_ros.models.clip import VisionTransformer  # noqa: E402
 from ovseg_ros.models.clip_config import ClipResNetConfig, ClipVisionConfig  # noqa: E402
 from ovseg_ros.models.clip_resnet import ModifiedResNet  # noqa: E402
 from ovseg_ros.models.clip_weights import load_clip  # noqa: E402
+from ovseg_ros.models.converting import unmatched  # noqa: E402
 from ovseg_ros.models.gkc import Gkc  # noqa: E402
 from ovseg_ros.models.gkc_config import GkcConfig  # noqa: E402
-from ovseg_ros.models.gkc_weights import (  # noqa: E402
-    load_gkc,
-    split,
-    start_from_clip,
-    teacher_state,
-    text_tower,
-    unmatched,
-)
+from ovseg_ros.models.gkc_weights import load_gkc, split, start_from_clip, teacher_state, text_tower  # noqa: E402
 
-KEYS = Path(__file__).parents[2] / ".." / "shared" / "golden" / "keys" / "gkc_r50.txt"
-TINY = GkcConfig(ClipResNetConfig(64, (1, 1, 1, 1), 8, 4, 24), (1, 1, 2, 3), 20, 64, 4, 6, 1, 32, 2, 32)
+SIZES = {"width": 64, "heads": 4, "queries": 6, "pixel_layers": 1, "pixel_mlp": 32, "layers": 2, "mlp": 32}
+TINY = GkcConfig(ClipResNetConfig(64, (1, 1, 1, 1), 8, 4, 24), (1, 1, 2, 3), 20, **SIZES)
 HEADS = {"embed_proj": "embed_proj.1", "aux_embed_proj": "aux_embed_porj_{}.1", "aux_kd_proj": "aux_kd_porj_{}"}
-
-
-def official() -> list[tuple[str, tuple[int, ...], bool]]:
-    """Name, shape and whether it is trained, of every tensor of the released model."""
-    if not KEYS.is_file():
-        pytest.skip(f"the list of official names is not here (keys/{KEYS.name} in ../shared/golden)")
-    rows = [line.split("\t") for line in KEYS.read_text().splitlines() if line and not line.startswith("#")]
-    return [(row[0], tuple(int(n) for n in row[1].strip("[]").split(",") if n.strip()), row[3] == "T") for row in rows]
 
 
 def empty(config: GkcConfig) -> Gkc:
@@ -61,28 +47,28 @@ def released(model: Gkc) -> dict[str, Any]:
     return state
 
 
-def test_every_tensor_of_the_released_model_has_one_place() -> None:
-    rows = official()
-    state = {key: torch.zeros(()).expand(shape) for key, shape, _ in rows}
+def test_every_tensor_of_the_released_model_has_one_place(
+    hollow: Callable[[str], dict[str, Any]], trained: Callable[[str], set[str]]
+) -> None:
+    state = hollow("gkc_r50")
     model = empty(GkcConfig.base())
     ours, aside = split(state)
-    problems = unmatched(model, ours)
+    problems = unmatched(model.state_dict(), ours)
     assert not problems, str(problems)
     assert len(ours) + len(aside) == len(state) == 1155
     towers = text_tower(state), teacher_state(state)
     assert len(aside) == sum(len(tower) for tower in towers) + 2  # the loss's class weights
-    trained = {key for key, _, learns in rows if learns}
-    assert split({key: state[key] for key in trained})[0].keys() == {name for name, _ in model.named_parameters()}
+    learning = split({key: state[key] for key in trained("gkc_r50")})[0]
+    assert learning.keys() == {name for name, _ in model.named_parameters()}
     assert sum(p.numel() for p in model.parameters()) == 49_351_970
     unused = sum(p.numel() for name, p in model.named_parameters() if name.startswith(("aux_", "kd_", "text_scale")))
     assert round((49_351_970 - unused) / 1e6, 1) == 44.4  # what the published model has at test time
 
 
-def test_the_teacher_of_a_checkpoint_fits_our_resnet() -> None:
-    state = {key: torch.zeros(()).expand(shape) for key, shape, _ in official()}
+def test_the_teacher_of_a_checkpoint_fits_our_resnet(hollow: Callable[[str], dict[str, Any]]) -> None:
     with torch.device("meta"):
         clip = ModifiedResNet(ClipResNetConfig(image_size=512), resize="bilinear")
-    load_clip(clip.to_empty(device="cpu"), teacher_state(state))
+    load_clip(clip.to_empty(device="cpu"), teacher_state(hollow("gkc_r50")))
 
 
 def test_a_released_checkpoint_is_loaded_with_and_without_a_teacher() -> None:

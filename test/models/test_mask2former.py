@@ -30,17 +30,13 @@ from ovseg_ros.models.mask_read_out import Proposals, name_logits, with_no_objec
 from ovseg_ros.models.onepass import OnePass  # noqa: E402
 
 Far = Callable[[Any, Any], float]
-GOLDEN_KEYS = Path(__file__).parents[2] / ".." / "shared" / "golden" / "keys"
+GOLDEN = Path(__file__).parents[2] / ".." / "shared" / "golden"
 MAPS = ("in/ms0_res5", "in/ms1_res4", "in/ms2_res3")
 
 
-def official_keys(name: str, prefix: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes below a prefix in an official model's list."""
-    path = GOLDEN_KEYS / f"{name}.txt"
-    if not path.is_file():
-        pytest.skip(f"the official key lists are not here ({path.name} in ../shared/golden/keys)")
-    rows = [line.split("\t") for line in path.read_text().splitlines() if line.startswith(prefix)]
-    shapes = {row[0].removeprefix(prefix): tuple(int(x) for x in row[1].strip("[]").split(",") if x) for row in rows}
+def below(state: dict[str, Any], prefix: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes below a prefix."""
+    shapes = {key.removeprefix(prefix): tuple(x.shape) for key, x in state.items() if key.startswith(prefix)}
     assert shapes
     return shapes
 
@@ -67,10 +63,13 @@ def test_the_published_pixel_decoder(golden: Callable[..., dict[str, Any]], far:
 @pytest.mark.parametrize(
     ("name", "channels"), [("gkc_r50", (256, 512, 1024, 2048)), ("ebseg_base", (768, 768, 768, 768))]
 )
-def test_names_and_shapes_are_the_official_models(name: str, channels: tuple[int, int, int, int]) -> None:
+def test_names_and_shapes_are_the_official_models(
+    name: str, channels: tuple[int, int, int, int], hollow: Callable[[str], dict[str, Any]]
+) -> None:
+    state = hollow(name)
     pixel = PixelDecoder(PixelDecoderConfig(channels))
-    assert shapes_of(pixel) == official_keys(name, "sem_seg_head.pixel_decoder.")
-    theirs = official_keys(name, "sem_seg_head.predictor.")
+    assert shapes_of(pixel) == below(state, "sem_seg_head.pixel_decoder.")
+    theirs = below(state, "sem_seg_head.predictor.")
     ours = shapes_of(MaskedDecoder())
     assert ours.items() <= theirs.items()
     heads = {key.split(".")[0] for key in theirs if key not in ours}  # classifiers, which each system adds
@@ -127,7 +126,7 @@ def test_gkc_has_the_same_decoder(golden: Callable[..., dict[str, Any]], far: Fa
 
 def test_a_query_sees_its_mask_or_everything(golden: Callable[..., dict[str, Any]]) -> None:
     data = golden("ebseg_adab_decoder_blockedrows")
-    blocked_rows = np.load(GOLDEN_KEYS.parent / "ebseg_adab_decoder_blockedrows.npz")  # `golden` reads numbers only
+    blocked_rows = np.load(GOLDEN / "ebseg_adab_decoder_blockedrows.npz")  # `golden` reads numbers only
     for i, key in enumerate(MAPS):
         masks = data[f"out/state{i}_pred_masks"]
         small = F.interpolate(masks, size=data[key].shape[2:], mode="bilinear")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ovseg_ros.evaluation.datasets.read import read_ids
 from ovseg_ros.evaluation.datasets.sample import ignore_label, label_dtype
 
 NONE = -1  # in place of a raw id: no id of its own
@@ -35,6 +37,10 @@ class RawIds:
         """(H, W) raw ids, uint8 or uint16, as (H, W) labels in the dtype of as many classes."""
         labels: NDArray[np.unsignedinteger] = _table(self, raw.dtype)[raw]
         return labels
+
+    def read(self, mask: Path) -> NDArray[np.unsignedinteger]:
+        """(H, W) labels of a mask file; see `pairs.MaskReader`."""
+        return self.labels(read_ids(mask))
 
 
 @lru_cache(maxsize=64)

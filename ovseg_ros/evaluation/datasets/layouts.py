@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from ovseg_ros.errors import DatasetError
 from ovseg_ros.evaluation.datasets.ids import RawIds
-from ovseg_ros.evaluation.datasets.pairs import PairDataset
-from ovseg_ros.evaluation.datasets.panoptic import PanopticDataset
+from ovseg_ros.evaluation.datasets.pairs import MaskReader, PairDataset
+from ovseg_ros.evaluation.datasets.panoptic import PanopticMasks
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class Layout:
             lost = next((pair[place] for pair in files if pair[place] not in present), None)
             if lost is not None:
                 raise DatasetError(f"the {what} {folder / lost} is missing; {remedy}")
-        if not self.segments:
-            return PairDataset(classes, files, images, masks, names, self.ids, remedy)
-        segments = self._path(home, self.segments, split)
-        return PanopticDataset(classes, files, images, masks, names, self.ids, remedy, segments=segments)
+        reader: MaskReader = self.ids
+        if self.segments:
+            reader = PanopticMasks(self.ids, self._path(home, self.segments, split))
+        return PairDataset(classes, files, images, masks, names, reader, remedy)
 
     def _path(self, home: Path, text: str, split: str) -> Path:
         return home / text.format(split=self.splits[split])

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovseg_ros.errors import DatasetError
 from ovseg_ros.evaluation.datasets.ids import RawIds
-from ovseg_ros.evaluation.datasets.read import read_ids, read_rgb
+from ovseg_ros.evaluation.datasets.read import read_rgb
 from ovseg_ros.evaluation.datasets.sample import Sample, label_dtype
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+class MaskReader(Protocol):
+    """How a data set's mask files are read; can be pickled."""
+
+    def read(self, mask: Path) -> NDArray[np.unsignedinteger]:
+        """(H, W) labels of a mask file.
+
+        Raises:
+            DatasetError: naming a file that is not what it should be.
+        """
 
 
 class PairDataset:
@@ -24,7 +36,7 @@ class PairDataset:
         files: image and mask of every sample, relative to `images` and `masks`.
         images, masks: the folders.
         names: of the samples, each its own.
-        ids: what the masks' ids stand for.
+        reader: of the masks, such as `RawIds`.
         remedy: where to get the data, said when a file is not what it should be.
 
     Attributes:
@@ -39,12 +51,12 @@ class PairDataset:
         images: Path,
         masks: Path,
         names: Sequence[str],
-        ids: RawIds,
+        reader: MaskReader,
         remedy: str = "",
     ) -> None:
         self.classes, self.names = tuple(classes), tuple(names)
         self.dtype = label_dtype(len(self.classes))
-        self._files, self._folders, self._ids = tuple(files), (images, masks), ids
+        self._files, self._folders, self._reader = tuple(files), (images, masks), reader
         self._remedy = f"; {remedy}" if remedy else ""
         seen: set[str] = set()
         for name in self.names:
@@ -73,17 +85,13 @@ class PairDataset:
         """
         image, mask = (folder / file for folder, file in zip(self._folders, self._files[index], strict=True))
         try:
-            labels = self._labels(mask)
+            labels = self._reader.read(mask)
             rgb = read_rgb(image, (labels.shape[0], labels.shape[1]))
         except DatasetError as error:
             raise DatasetError(f"{error}{self._remedy}") from error
         if labels.shape != rgb.shape[:2]:
             raise DatasetError(f"the mask {mask} has shape {labels.shape}; expected {rgb.shape[:2]} with one channel")
         return Sample(self.names[index], rgb, labels)
-
-    def _labels(self, mask: Path) -> NDArray[np.unsignedinteger]:
-        """(H, W) labels of a mask file."""
-        return self._ids.labels(read_ids(mask))
 
 
 class FolderDataset(PairDataset):

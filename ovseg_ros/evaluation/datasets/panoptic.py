@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +11,30 @@ from numpy.typing import NDArray
 
 from ovseg_ros.errors import DatasetError
 from ovseg_ros.evaluation.datasets.ids import RawIds
-from ovseg_ros.evaluation.datasets.pairs import PairDataset
 from ovseg_ros.evaluation.datasets.read import read_colour_ids
-from ovseg_ros.evaluation.datasets.sample import ignore_label
+from ovseg_ros.evaluation.datasets.sample import ignore_label, label_dtype
 
 
-class PanopticDataset(PairDataset):
-    """Samples whose mask's segments are looked up in a JSON file, which every process reads once, when it first must.
+class PanopticMasks:
+    """Masks whose segments are looked up in a JSON file, which every process reads once, when it first must.
 
-    Pixels of no segment say nothing. Crowds count as their category.
+    Pixels of no segment say nothing. Crowds count as their category. A `pairs.MaskReader`.
 
     Args:
-        classes, files, images, masks, names, remedy: see `PairDataset`.
         ids: the category id of each label.
         segments: the JSON file, such as `panoptic_val2017.json`.
     """
 
-    def __init__(
-        self,
-        classes: Sequence[str],
-        files: Sequence[tuple[str, str]],
-        images: Path,
-        masks: Path,
-        names: Sequence[str],
-        ids: RawIds,
-        remedy: str = "",
-        *,
-        segments: Path,
-    ) -> None:
-        super().__init__(classes, files, images, masks, names, ids, remedy)
-        self._segments = segments
+    def __init__(self, ids: RawIds, segments: Path) -> None:
+        self.dtype = label_dtype(len(ids.ids))
+        self._ids, self._segments = ids, segments
         self._categories: dict[str, dict[int, int]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_categories": None}  # hundreds of megabytes for COCO's training images
 
-    def _labels(self, mask: Path) -> NDArray[np.unsignedinteger]:
+    def read(self, mask: Path) -> NDArray[np.unsignedinteger]:
+        """(H, W) labels of a mask file."""
         if self._categories is None:
             self._categories = _read(self._segments)
         if mask.name not in self._categories:

@@ -140,7 +140,10 @@ class FourierPositions(nn.Module):
 
     def forward(self, places: Tensor) -> Tensor:
         """(..., 2), x and y in 0..1 -> (..., 2 features)."""
-        angle = 2 * pi * ((2 * places - 1) @ self.positional_encoding_gaussian_matrix)
+        around = 2 * places - 1
+        matrix = self.positional_encoding_gaussian_matrix
+        # two products, not one of matrices, which autocast would round to half precision: the angles go up to 20
+        angle = 2 * pi * (around[..., :1] * matrix[0] + around[..., 1:] * matrix[1])
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ovseg_ros.errors import ModelError
+from ovseg_ros.models.converting import unmatched
 
 Part = Literal["image_encoder", "prompt_encoder", "mask_decoder"]
 
@@ -25,26 +26,15 @@ def load_sam(module: nn.Module, part: Part, state: Mapping[str, object], source:
     Raises:
         ModelError: a tensor is missing, left over, or of another shape; names the first five of each kind.
     """
-    found = {
-        key.removeprefix(f"{part}."): value
-        for key, value in state.items()
-        if key.startswith(f"{part}.") and isinstance(value, Tensor)
-    }
-    expected = module.state_dict()
-    if part == "image_encoder" and not any(key.startswith("neck.") for key in expected):
-        found = {key: value for key, value in found.items() if not key.startswith("neck.")}
-    wrong = [
-        f"{key} is {tuple(found[key].shape)} in it and {tuple(tensor.shape)} in the model"
-        for key, tensor in expected.items()
-        if key in found and found[key].shape != tensor.shape
-    ]
-    missing = [f"it lacks {part}.{key}" for key in expected if key not in found]
-    left = [f"the model has no {part}.{key}" for key in found if key not in expected]
-    problems = missing[:5] + wrong[:5] + left[:5]
-    if problems:
-        count = len(missing) + len(wrong) + len(left)
+    start = f"{part}."
+    expected = {start + key: value for key, value in module.state_dict().items()}
+    found = {key: value for key, value in state.items() if key.startswith(start) and isinstance(value, Tensor)}
+    neck = f"{start}neck."
+    if part == "image_encoder" and not any(key.startswith(neck) for key in expected):
+        found = {key: value for key, value in found.items() if not key.startswith(neck)}
+    if problems := unmatched(expected, found):
         raise ModelError(
-            f"{source} does not fit SAM's {part} ({count} tensors differ): {'; '.join(problems)}; "
+            f"{source} does not fit SAM's {part}: {problems}; "
             "take the checkpoint of the model's own size, for instance sam_vit_b_01ec64.pth for ViT-B"
         )
-    module.load_state_dict(found)
+    module.load_state_dict({key.removeprefix(start): value for key, value in found.items()})
