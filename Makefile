@@ -3,14 +3,29 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FRAMES ?= 240
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -m "not slow and not engines" --durations=10
+# Tests that talk over DDS, start processes that work together, or measure time: no other test runs beside them.
+ALONE := test/ros test/standalone test/jobs test/cli/test_demo.py test/cli/test_segment_archives.py \
+	test/evaluation/test_evaluate_workers.py test/sim/test_simulator.py test/training/test_devices.py
 
-.PHONY: demo test test-slow test-engines lint format bench clean system
+.PHONY: demo test test-together test-alone test-slow test-engines lint style types format bench clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/ovseg demo --frames $(FRAMES)
 
-test: $(VENV)/.test lint
-	$(BIN)/python -m pytest -m "not slow and not engines"
+# The types are checked beside the tests that mostly wait. Everything runs, whatever fails.
+test: style
+	@failed=0; \
+	$(MAKE) --no-print-directory test-together || failed=1; \
+	$(MAKE) --no-print-directory --keep-going --jobs=2 test-alone types || failed=1; \
+	exit $$failed
+
+test-together: $(VENV)/.test
+	$(PYTEST) --numprocesses=$(WORKERS) --dist=worksteal $(ALONE:%=--ignore=%)
+
+test-alone: $(VENV)/.test
+	$(PYTEST) $(ALONE)
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
@@ -18,10 +33,14 @@ test-slow: $(VENV)/.test
 test-engines: $(VENV)/.test
 	$(BIN)/python -m pytest -m engines test/models/test_compile.py test/models/test_ebseg_engines.py test/models/test_esc_engines.py test/models/test_gkc.py
 
-lint: $(VENV)/.test
+lint: style types
+
+style: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+
+types: $(VENV)/.test
+	nice $(BIN)/mypy
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

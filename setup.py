@@ -80,6 +80,7 @@ setup(
         "dev": [
             "pytest<9",
             "pytest-timeout",
+            "pytest-xdist",
             "hypothesis",
             "ruff",
             "mypy",

@@ -26,7 +26,7 @@ from ovseg_ros.models.training_free import training_free  # noqa: E402
 from ovseg_ros.models.zoo import METHODS, ModelSpec, listed_models  # noqa: E402
 
 CAPABILITIES = ("7.5", "8.6", "8.9", "12.0")
-TINY = ClipVisionConfig(image_size=64, patch=16, width=64, layers=12, heads=2, mlp=128, embed_dim=32)
+TINY = ClipVisionConfig(image_size=64, patch=16, width=64, layers=6, heads=2, mlp=128, embed_dim=32)
 SIZE = (256, 272)  # 272 patches: past 255, indices change their types
 
 

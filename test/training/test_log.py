@@ -6,6 +6,7 @@ import builtins
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -72,17 +73,20 @@ def test_without_tensorboard_there_is_the_file_alone(tmp_path: Path, monkeypatch
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
 
 
-def test_the_clock_counts_between_start_and_stop() -> None:
+def test_the_clock_counts_between_start_and_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("ovseg_ros.training.log.time", SimpleNamespace(perf_counter=lambda: now))
     clock = Clock()
     assert clock.share == 0.0
     for _ in range(3):
         clock.start()
-        time.sleep(0.02)
-        clock.waited += 0.005
+        now += 0.25
+        clock.waited += 0.0625
         clock.stop()
-        time.sleep(0.05)
-    assert 0.06 <= clock.total < 0.11
-    assert clock.share == pytest.approx(0.015 / clock.total)
+        now += 5
+        clock.stop()  # once is enough
+    assert clock.total == 0.75
+    assert clock.share == 0.25
 
 
 def test_a_run_tells_how_long_it_waited(
