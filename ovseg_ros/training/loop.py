@@ -148,9 +148,10 @@ class Trainer:
         logged: dict[str, Tensor] = {}
         own = parts_of(self.step, self.parts, self.fabric.global_rank, self.fabric.world_size)
         for number, part in enumerate(own, start=1):
+            batch = Sealed(next(batches))  # first: where the loader opens here, it takes a random number
             torch.manual_seed((recipe.seed << 40) + part)
             with self.fabric.no_backward_sync(self._model, enabled=number < passes):
-                loss, values = self._model(Sealed(next(batches)))
+                loss, values = self._model(batch)
                 self.fabric.backward(loss / passes)
             for key, value in {"loss": loss, **values}.items():
                 logged[key] = logged.get(key, 0.0) + value.detach() / passes
