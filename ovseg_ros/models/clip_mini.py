@@ -101,7 +101,7 @@ def as_segmenter(trunk: VisionTransformer, method: str, size: tuple[int, int], s
 
 
 def save_mini_clip(trunk: VisionTransformer, folder: Path, **notes: str) -> Path:
-    """Write a trunk as `trunk.safetensors`, its config among the file's metadata.
+    """Write a trunk as `trunk.safetensors` in half precision, its config among the file's metadata.
 
     Args:
         trunk: the weights.
@@ -114,7 +114,7 @@ def save_mini_clip(trunk: VisionTransformer, folder: Path, **notes: str) -> Path
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trunk.state_dict().items()}
+    state = {name: tensor.detach().cpu().half().contiguous() for name, tensor in trunk.state_dict().items()}
     save_file(state, folder / TRUNK_FILE, metadata={**notes, "config": json.dumps(asdict(trunk.config))})
     return folder / TRUNK_FILE
 
