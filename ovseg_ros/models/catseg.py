@@ -158,19 +158,22 @@ class CostModel(nn.Module):
         """Mask logits of the classes that were kept, (N, T, 4 h, 4 w)."""
         raise NotImplementedError
 
-    def shortlist(self, pixels: Tensor, text: Tensor, present: Tensor | None = None) -> Shortlist:
+    def shortlist(
+        self, pixels: Tensor, text: Tensor, present: Tensor | None = None, budget: int | None = None
+    ) -> Shortlist:
         """Mask logits of the classes with the highest correlation.
 
         Args:
             pixels: (N, 3, H, W) float, normalised by `pixel_mean` and `pixel_std`; H and W multiples of CLIP's patch.
             text: (K, S, D) float, S synonyms a class, padded by repeating.
-            present: (N, K) bool, classes to keep before all others; None for none.
+            present: (N, K) bool, classes to keep before all others, or integers, to keep by; None for none.
+            budget: most classes that are kept; the model's own where None.
 
         Returns:
             T = min(K, budget) of them, at four cells a patch.
         """
         features, taps = self.trunk(pixels)
-        found = correlate(features, text, self.budget, present)
+        found = correlate(features, text, budget or self.budget, present)
         return Shortlist(self.aggregate(found, features, taps), found.classes)
 
     def forward(self, pixels: Tensor, text: Tensor, present: Tensor | None = None) -> Tensor:

@@ -9,6 +9,7 @@ Shapes: N images, K classes of S synonyms, T <= K of them kept, D channels, h x 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -50,18 +51,21 @@ class Correlation(NamedTuple):
 def correlate(features: Tensor, text: Tensor, budget: int, present: Tensor | None = None) -> Correlation:
     """Cosines of features and words, for the classes worth it.
 
-    Synonyms that repeat, as they do to fill up `text`, change nothing.
+    Synonyms that repeat, as they do to fill up `text`, change nothing. Under autocast all of it stays in float32: in
+    half precision many cells of an image have the same cosine, and which is the highest would be chance.
 
     Args:
         features: (N, D, h, w) float, of any length.
         text: (K, S, D) float, of any length.
         budget: most classes that are kept, T = min(K, budget).
-        present: (N, K) bool, classes to keep before all others, for training; None for none.
+        present: (N, K) bool, classes to keep before all others, for training; or integers, of which higher ones are
+            kept before lower ones. None for none.
     """
     k, s = text.shape[:2]
     n, _, h, w = features.shape
     rows = F.normalize(text, dim=-1).flatten(0, 1)  # (K S, D)
-    cosines = rows @ F.normalize(features, dim=1).flatten(2)  # (N, K S, h w)
+    with without_autocast(features.device.type):
+        cosines = rows.float() @ F.normalize(features.float(), dim=1).flatten(2)  # (N, K S, h w)
     highest = cosines.amax(dim=2).reshape(n, k, s)
     urgency = highest.amax(dim=2)
     if present is not None:
@@ -72,6 +76,11 @@ def correlate(features: Tensor, text: Tensor, budget: int, present: Tensor | Non
     synonym = pick(highest, classes).argmax(dim=2)  # (N, T)
     words = rows.index_select(0, (classes * s + synonym).reshape(-1)).reshape(n, -1, rows.shape[1])
     return Correlation(pick(best, classes).reshape(n, -1, h, w), words, classes)
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Autocast off where it is on; nothing elsewhere, as exported graphs cannot hold the switch."""
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def spread(shortlist: Shortlist, count: int) -> Tensor:

@@ -116,6 +116,7 @@ def save_mini_clip(trunk: VisionTransformer, folder: Path, **notes: str) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().half().contiguous() for name, tensor in trunk.state_dict().items()}
     save_file(state, folder / TRUNK_FILE, metadata={**notes, "config": json.dumps(asdict(trunk.config))})
+    (folder / TRUNK_FILE).chmod(0o644)  # which safetensors makes its writer's alone
     return folder / TRUNK_FILE
 
 

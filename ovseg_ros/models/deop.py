@@ -23,13 +23,12 @@ from ovseg_ros.models.clip import BlockRule, VisionTransformer
 from ovseg_ros.models.clip_config import ClipVisionConfig
 from ovseg_ros.models.deop_anchors import AnchorDecoder, pooled
 from ovseg_ros.models.deop_severance import Severance, policy_of, severance_weights
-from ovseg_ros.models.mask_read_out import Proposals, class_map, name_logits, with_no_object
+from ovseg_ros.models.mask_read_out import Proposals, measured_class_map, name_logits, with_no_object
 from ovseg_ros.models.maskformer import MaskFormer, MaskFormerConfig
 from ovseg_ros.models.resnet import ResNetConfig
 
-MEAN = (0.485, 0.456, 0.406)  # ImageNet's, of pixels in 0..1, RGB: both networks see the same tensor
+MEAN = (0.485, 0.456, 0.406)  # ImageNet's, of pixels in 0..1, RGB
 STD = (0.229, 0.224, 0.225)
-TEMPERATURE = 100.0  # from cosines to logits, a constant
 DIVISOR = 32  # sides of the mask net's input
 
 Classifier = Literal["anchors", "pooling"]
@@ -42,12 +41,14 @@ class DeopConfig:
 
     Attributes:
         masks: the mask net; its queries are the proposals.
-        clip: the trunk. Its pixel statistics are not used: the image comes with ImageNet's, as published.
+        clip: the trunk. Its pixel statistics are not used: see `mean`.
         positions: side of the grid of the learned extra positions, and the blocks that add one to their input.
         severance: of the trunk's last block.
         residual: factor of that block's own input; 0.2 in the published demo.
         classifier: "anchors" as published, "pooling" for plain means inside proposals.
         anchor_layers, anchor_heads, anchor_hidden, dropout: of the anchor decoder.
+        temperature: from cosines to logits, a constant.
+        mean, std: of pixels in 0..1, RGB. Both networks see the same tensor, as published with ImageNet's statistics.
     """
 
     masks: MaskFormerConfig = field(default_factory=MaskFormerConfig)
@@ -60,6 +61,9 @@ class DeopConfig:
     anchor_heads: int = 8
     anchor_hidden: int = 1024
     dropout: float = 0.1
+    temperature: float = 100.0
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
 
     @classmethod
     def base(cls) -> DeopConfig:
@@ -68,12 +72,21 @@ class DeopConfig:
 
     @classmethod
     def mini(cls, clip: ClipVisionConfig) -> DeopConfig:
-        """A size that trains on two cores, on a small CLIP: 32 proposals from a ResNet of ten blocks."""
+        """A size that trains on two cores, on a small CLIP: 32 proposals from a ResNet of ten blocks.
+
+        The mask net starts from nothing, so the pixel statistics are those that CLIP knows.
+        """
         backbone = ResNetConfig((2, 2, 3, 3), 32, 16, 64, (1, 2, 4), "batch")
         masks = MaskFormerConfig(backbone, 96, 96, 32, 3, 4, 384, 0.0, 256, clip.embed_dim)
         side = clip.image_size // clip.patch
         return cls(
-            masks, clip, (side, tuple(range(1, clip.layers // 2))), anchor_hidden=2 * clip.embed_dim, dropout=0.0
+            masks,
+            clip,
+            (side, tuple(range(1, clip.layers // 2))),
+            anchor_hidden=2 * clip.embed_dim,
+            dropout=0.0,
+            mean=clip.mean,
+            std=clip.std,
         )
 
 
@@ -100,7 +113,6 @@ class Deop(nn.Module):
         ValueError: for an unknown severance or classifier.
     """
 
-    pixel_mean, pixel_std = MEAN, STD
     stride, coarse, fine = 4, 1, False
 
     def __init__(self, config: DeopConfig | None = None) -> None:
@@ -108,6 +120,7 @@ class Deop(nn.Module):
         self.config = config = config or DeopConfig()
         if config.classifier not in ("anchors", "pooling"):
             raise ValueError(f"classifier is {config.classifier!r}; expected anchors or pooling")
+        self.pixel_mean, self.pixel_std = config.mean, config.std
         self.multiple = math.lcm(DIVISOR, config.clip.patch)
         self.proposer = MaskFormer(config.masks)
         rule = BlockRule(policy_of(config.severance), config.residual)
@@ -153,7 +166,7 @@ class Deop(nn.Module):
 
     def logits(self, embeddings: Tensor, text: Tensor) -> Tensor:
         """Scaled cosines: (N, Q, D), (K, S, D) -> (N, Q, K + 1), "no object" last."""
-        return torch.cat([TEMPERATURE * name_logits(embeddings, text), self._no_object_logit(embeddings)], dim=-1)
+        return torch.cat([self._name_logits(embeddings, text), self._no_object_logit(embeddings)], dim=-1)
 
     def features(self, pixels: Tensor, text: Tensor) -> Proposals:
         """See `onepass.MaskModel`."""
@@ -162,41 +175,27 @@ class Deop(nn.Module):
 
     def classes(self, embeddings: Tensor, text: Tensor) -> Tensor:
         """See `onepass.MaskModel`."""
-        return with_no_object(TEMPERATURE * name_logits(embeddings, text), self._no_object_logit(embeddings))
+        return with_no_object(self._name_logits(embeddings, text), self._no_object_logit(embeddings))
 
     def class_map(self, pixels: Tensor, text: Tensor, size: tuple[int, int]) -> Tensor:
-        """The published inference, every class at full size.
-
-        Args:
-            pixels: (N, 3, H, W) normalised, of any size; padded with the mean colour at the right and below.
-            text: (K, S, D).
-            size: (height, width) of the result, for instance that of the labels.
-
-        Returns:
-            (N, K, height, width).
-        """
-        image = (pixels.shape[2], pixels.shape[3])
-        down, right = (-side % self.multiple for side in image)
-        whole = F.pad(pixels, (0, right, 0, down))
-        masks, embeddings = self.features(whole, text)
-        padded = (whole.shape[2], whole.shape[3])
-        maps = class_map(masks, self.classes(embeddings, text), padded, image)
-        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+        """(N, K, height, width) of the size asked for; see `mask_read_out.measured_class_map`."""
+        return measured_class_map(self, pixels, text, size)
 
     def learn(self, stage: Stage) -> list[nn.Parameter]:
         """Let learn what a stage trains and freeze the rest; the prompt is apart, see `deop_prompt`.
 
         Args:
-            stage: "masks", the second: the mask net and "no object". "anchors", the third: the anchor decoder, the
-                trunk's extra positions and "no object". The mask net's dropout stays active then, as published, but
-                statistics of batch norms stand still.
+            stage: "masks", the second: the mask net and "no object". "anchors", the third: the anchor decoder unless
+                proposals are pooled, the trunk's extra positions and "no object". The mask net's dropout stays active
+                then, as published, but statistics of batch norms stand still.
 
         Returns:
             the parameters that learn.
         """
         self.requires_grad_(False)
         self.frozen_masks = stage == "anchors"
-        parts = [self.proposer] if stage == "masks" else [self.anchors, self.trunk.extra_positions]
+        named = [self.anchors] if self._uses_anchors else []
+        parts = [self.proposer] if stage == "masks" else [*named, self.trunk.extra_positions]
         for part in parts:
             part.requires_grad_(True)
         self.no_object.requires_grad_(True)
@@ -220,7 +219,11 @@ class Deop(nn.Module):
     def _uses_anchors(self) -> bool:
         return self.config.classifier == "anchors"
 
+    def _name_logits(self, embeddings: Tensor, text: Tensor) -> Tensor:
+        """(N, Q, K)."""
+        return self.config.temperature * name_logits(embeddings, text)
+
     def _no_object_logit(self, embeddings: Tensor) -> Tensor:
         """(N, Q, 1)."""
         direction = F.normalize(self.no_object, dim=-1)
-        return TEMPERATURE * embeddings @ direction.t()
+        return self.config.temperature * embeddings @ direction.t()

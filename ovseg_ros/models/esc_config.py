@@ -12,16 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ovseg_ros.models.catseg_config import (
-    BASE_CLIP,
-    LARGE_CLIP,
-    AggregatorConfig,
-    check_budget,
-    check_taps,
-    mini_aggregator,
-)
-from ovseg_ros.models.clip_config import ClipVisionConfig
-from ovseg_ros.models.ebseg_config import MINI_CLIP
+from ovseg_ros.models.catseg_config import AggregatorConfig, check_budget, check_taps, mini_aggregator
+from ovseg_ros.models.clip_config import BASE_CLIP, LARGE_CLIP, MINI_CLIP, ClipVisionConfig
 from ovseg_ros.models.sam.config import SamDecoderConfig
 
 Prompts = Literal["both", "points", "masks", "none"]
@@ -54,6 +46,8 @@ class EscConfig:
             at all, and its time grows with them.
         sigmoid: whether each class is trained by itself (CAT-Seg's loss) or against the others. The paper says cross
             entropy, so the latter.
+        other: whether "none of these words" is an answer beside the others, its logit 0. Not the paper's, whose
+            training data name every pixel; chosen where they do not.
     """
 
     clip: ClipVisionConfig = BASE_CLIP
@@ -68,6 +62,7 @@ class EscConfig:
     merge_scale: float = 20.0
     budget: int = 64
     sigmoid: bool = False
+    other: bool = False
 
     def __post_init__(self) -> None:
         check_taps(self.fusion, self.clip)

@@ -20,6 +20,7 @@ from ovseg_ros.models.esc_block import EscBlock
 from ovseg_ros.models.esc_config import EscConfig
 from ovseg_ros.models.sam.prompt_encoder import PromptEncoder
 
+Learning = Literal["attention", "nothing", "everything"]
 SAM_SIDE = 1024  # pixels of the image that SAM's coordinates refer to; cells of any grid are placed in it
 
 
@@ -48,7 +49,11 @@ class EscNet(CostModel):
         logits: Tensor = self.decoder(volume, taps)
         return logits
 
-    def learn(self, clip: Literal["attention", "nothing", "everything"] = "attention") -> list[nn.Parameter]:
+    def other_logit(self) -> Tensor | None:
+        """See `CostModel`; a softmax over the words may have that answer as well (`EscConfig.other`)."""
+        return self.prompt_encoder.no_mask_embed.weight.new_zeros(()) if self.config.other else super().other_logit()
+
+    def learn(self, clip: Learning = "attention") -> list[nn.Parameter]:
         """Let learn what the paper trains, and freeze the rest.
 
         Published is that the attention weights of CLIP learn at a hundredth of the rate, as does the SAM block; of CLIP

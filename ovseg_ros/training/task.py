@@ -26,6 +26,10 @@ from ovseg_ros.training.words import WordSampler, balanced_weights
 TASKS = {  # name -> module:class, imported when it is chosen
     "pixeltext": "ovseg_ros.training.pixeltext:PixelTextTask",
     "clip-mini": "ovseg_ros.training.contrastive:MiniClipTask",
+    "deop": "ovseg_ros.training.deop:DeopTask",
+    "gkc": "ovseg_ros.training.gkc:GkcTask",
+    "esc-net": "ovseg_ros.training.esc_net:EscNetTask",
+    "ebseg": "ovseg_ros.training.ebseg:EbsegTask",
 }
 B = TypeVar("B")
 

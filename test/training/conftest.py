@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -89,3 +90,19 @@ def _opencv_threads() -> Iterator[None]:
     before = cv2.getNumThreads()
     yield
     cv2.setNumThreads(before)
+
+
+@pytest.fixture
+def tiny_clip(tmp_path: Path, tiny_encoder: Any) -> str:
+    """The folder of a mini CLIP with random weights (six blocks, patches of 16) in the tiny text encoder's space."""
+    import torch
+
+    from ovseg_ros.models.clip import VisionTransformer
+    from ovseg_ros.models.clip_config import ClipVisionConfig
+    from ovseg_ros.models.clip_mini import save_mini_clip
+
+    torch.manual_seed(7)
+    config = ClipVisionConfig(64, 16, 48, layers=6, heads=2, mlp=96, embed_dim=tiny_encoder.width)
+    folder = tmp_path / "tiny-clip"
+    save_mini_clip(VisionTransformer(config), folder, text_identity=tiny_encoder.identity)
+    return str(folder)

@@ -19,6 +19,8 @@ from ovseg_ros.training.losses.points import Draw, uniform
 from ovseg_ros.training.losses.precision import in_float32
 from ovseg_ros.training.matching import MaskState, Matching, Segments
 
+NEVER = -1e4  # logit of a word that a picture is not asked about: no share in its softmax
+
 
 @dataclass(frozen=True)
 class GkcState:
@@ -44,6 +46,9 @@ class GkcWords:
         labels: (M,) int64 in 0..L-1 for each image, the drawn name of each of its segments.
         real: (N, L) bool, False for rows that only fill an image's list up; None takes every row for a class, as the
             released code does, whose filling rows are extra negatives.
+        asked: (N, K) bool, False for classes that count neither for nor against an image, for data sets that label
+            different things; None asks every image about all. Drawn names take it from the class whose place they
+            hold, appended ones always count.
     """
 
     text: Tensor
@@ -53,6 +58,7 @@ class GkcWords:
     owner: Tensor | None = None
     labels: Sequence[Tensor] | None = None
     real: Tensor | None = None
+    asked: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.names is not None and (self.owner is None) == (self.labels is None):
@@ -125,7 +131,7 @@ def gkc_terms(
     draw = draw or uniform(states[-1].masks.device)
     regions = [unit(state.embeddings.float()) * words.scale for state in states]
     plain = unit(torch.cat([words.text, words.no_object]))  # (K + 1, D)
-    logits = [region @ plain.T for region in regions]  # (N, Q, K + 1)
+    logits = [_among(region @ plain.T, words.asked) for region in regions]  # (N, Q, K + 1)
     masks = [MaskState(state.masks, (own,)) for state, own in zip(states, logits, strict=True)]
     terms, pairs = criterion(masks, truth, losses.masks, draw)
     order = _last_first(len(states))
@@ -157,11 +163,19 @@ def _name_logits(region: Tensor, words: GkcWords, losses: GkcLosses) -> Tensor:
     names = unit(torch.cat([names, words.no_object.expand(n, 1, -1)], dim=1))  # (N, L + 1, D)
     logits = region @ names.transpose(1, 2)
     if words.owner is not None:
-        return pool_synonyms(logits, words.owner, len(words.text), losses.pool)
+        return _among(pool_synonyms(logits, words.owner, len(words.text), losses.pool), words.asked)
     if words.real is not None:
         filled = torch.cat([~words.real, words.real.new_zeros(n, 1)], dim=1)  # (N, L + 1)
         logits = logits.masked_fill(filled[:, None].to(logits.device), -torch.inf)
-    return logits
+    return _among(logits, words.asked)
+
+
+def _among(logits: Tensor, asked: Tensor | None) -> Tensor:
+    """Logits (N, Q, L + 1) without the classes, the first of their columns, that an image is not asked about."""
+    if asked is None:
+        return logits
+    rest = asked.new_ones(len(asked), logits.shape[2] - asked.shape[1])
+    return logits.masked_fill(~torch.cat([asked, rest], dim=1)[:, None].to(logits.device), NEVER)
 
 
 def _lessons(

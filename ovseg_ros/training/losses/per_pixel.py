@@ -17,7 +17,12 @@ CERTAIN = 1e-4  # a probability so near to 0 counts as this much inside the loga
 
 @in_float32
 def deop_terms(
-    logits: Tensor, masks: Tensor, targets: Tensor, ignore: int = IGNORE, weights: tuple[float, float] | None = None
+    logits: Tensor,
+    masks: Tensor,
+    targets: Tensor,
+    ignore: int = IGNORE,
+    weights: tuple[float, float] | None = None,
+    counted: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """DeOP's third stage (arXiv 2304.01198): focal and dice loss of the read-out's probabilities.
 
@@ -31,6 +36,8 @@ def deop_terms(
         targets: (N, H, W) int64 in 0..K-1, or `ignore`.
         ignore: the id of pixels without truth.
         weights: of focal and dice; default 2.0 and 0.8.
+        counted: (N, K + 1, H, W) bool, or what broadcasts to it: which pixels count for which classes, "no object"
+            last; the others have no part in either term. None: all, as published.
 
     Returns:
         Weighted terms "focal" and "dice".
@@ -42,7 +49,11 @@ def deop_terms(
     known = _check(targets, classes, ignore)
     truth = F.one_hot(targets.where(known, classes), classes + 1).movedim(3, 1).to(torch.bool)  # (N, K + 1, H, W)
     focal, dice = weights or (DEOP_FOCAL, DEOP_DICE)
-    return {"focal": focal * _focal(y, truth), "dice": dice * _image_dice(y[:, :classes], truth[:, :classes])}
+    if counted is None:
+        counted = truth.new_ones(())
+    counted = counted.expand_as(truth)
+    named = (part[:, :classes] for part in (y, truth, counted))
+    return {"focal": focal * _focal(y, truth, counted), "dice": dice * _image_dice(*named)}
 
 
 def pixel_cross_entropy(logits: Tensor, targets: Tensor, ignore: int = IGNORE) -> Tensor:
@@ -74,16 +85,17 @@ def pixel_binary_cross_entropy(logits: Tensor, targets: Tensor, ignore: int = IG
     return F.binary_cross_entropy_with_logits(up, truth.to(up))
 
 
-def _focal(y: Tensor, truth: Tensor) -> Tensor:
-    """Mean focal loss of probabilities: (N, C, H, W), bool -> scalar."""
+def _focal(y: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """Mean focal loss of the probabilities that count: (N, C, H, W), bool twice -> scalar, 0 without any."""
     right = torch.where(truth, y, 1 - y)
     alpha = torch.where(truth, FOCAL_ALPHA, 1 - FOCAL_ALPHA)
-    return (-alpha * (1 - right) ** FOCAL_GAMMA * right.clamp(CERTAIN, 1 - CERTAIN).log()).mean()
+    each = -alpha * (1 - right) ** FOCAL_GAMMA * right.clamp(CERTAIN, 1 - CERTAIN).log()
+    return (each * counted).sum() / counted.sum().clamp(min=1)
 
 
-def _image_dice(y: Tensor, truth: Tensor) -> Tensor:
-    """1 - dice, all classes and pixels of an image together, one added above and below, meaned over images."""
-    p, t = y.flatten(1), truth.flatten(1).to(y)
+def _image_dice(y: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """1 - dice, all that counts of an image together, one added above and below, meaned over images."""
+    p, t = (y * counted).flatten(1), (truth & counted).flatten(1).to(y)
     return (1 - (2 * (p * t).sum(dim=1) + 1) / (p.sum(dim=1) + t.sum(dim=1) + 1)).mean()
 
 
