@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FLOOR = 1e-8  # of a product: FC-CLIP's and EBSeg's
+# Of a product: FC-CLIP's and EBSeg's 1e-8, or the float32 above it: up to 1e-8 the ONNX exporter takes additions for
+# those of 0 and drops them, and products that are 0 for all classes became NaN.
+FLOOR = 1.000001e-8
 
 
 @dataclass(frozen=True)

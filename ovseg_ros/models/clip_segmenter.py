@@ -90,4 +90,4 @@ class ClipSegmenter(nn.Module):
 
 def _unit(features: Tensor) -> Tensor:
     """Unit length along the channels."""
-    return features * torch.rsqrt((features * features).sum(dim=1, keepdim=True) + 1e-12)
+    return features * torch.rsqrt((features * features).sum(dim=1, keepdim=True).clamp(min=1e-12))

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TINY = 1e-8  # added to the number of cells, so that an empty mask has the mean 0
-
 
 def pool_inside(masks: Tensor, features: Tensor) -> Tensor:
     """Means of the features where masks are.
@@ -20,7 +18,8 @@ def pool_inside(masks: Tensor, features: Tensor) -> Tensor:
         (N, Q, C); 0 for an empty mask.
     """
     inside = (masks.detach() > 0).to(features.dtype).flatten(2)  # (N, Q, h w)
-    count = inside.sum(dim=-1, keepdim=True) + TINY
+    # published as the number plus 1e-8: the same in float32, but an addition that the ONNX exporter takes for one of 0
+    count = inside.sum(dim=-1, keepdim=True).clamp(min=1.0)
     return (inside @ features.flatten(2).transpose(1, 2)) / count
 
 

@@ -50,7 +50,7 @@ def outlier_factor(tokens: Tensor, neighbours: int) -> Tensor:
     near = near.sqrt()
     radius = near[:, :, -1]  # distance to the k-th neighbour
     reach = torch.maximum(near, _of(radius, who))
-    density = 1 / (reach.mean(dim=2) + 1e-10)
+    density = 1 / reach.mean(dim=2).clamp(min=1e-10)
     return _of(density, who).mean(dim=2) / density
 
 

@@ -156,7 +156,7 @@ class ResClip(VisionTransformer):
         decay = torch.exp(steps / -max(h - 1, w - 1, 1))
         gate = torch.where(labels[:, :, None] == labels[:, None, :], decay, 0.0)  # (N, h w, h w)
         gate = smooth_rows(gate, self.settings.smoothing)
-        gate = gate / (gate.sum(dim=-1, keepdim=True) + 1e-8)
+        gate = gate / gate.sum(dim=-1, keepdim=True).clamp(min=1e-8)
         return F.pad(gate / gate.amax(dim=(1, 2), keepdim=True), (1, 0, 1, 0))
 
 

@@ -106,6 +106,7 @@ def asked_logits(logits: Tensor, asked: Tensor) -> Tensor:
 
 def baked(net: nn.Module, size: tuple[int, int]) -> Any:
     """A copy in evaluation mode, its position tables resized for images of (height, width)."""
-    own: Any = copy.deepcopy(net).eval()
+    # with gradients in reach, torch's exporter cannot take attention in windows apart
+    own: Any = copy.deepcopy(net).eval().requires_grad_(False)
     own.bake(size)
     return own

@@ -84,7 +84,9 @@ def publish(
             for name, other in others.items()
         }
     more = task.finish(folder)
-    manifest["scores"] = {title: report.miou for title, report in reports.items()} | more
+    manifest["scores"] = {title: report.miou for title, report in reports.items()}
+    if more:
+        manifest["other_scores"] = more
     _write(folder / MANIFEST_FILE, manifest)
     (folder / "README.md").write_text(card(manifest, reports, commands, more, beside), encoding="utf-8")
     return reports

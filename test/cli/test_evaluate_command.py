@@ -71,7 +71,7 @@ def test_a_stretch_of_the_images_is_measured(capsys: pytest.CaptureFixture[str],
     whole = reported(capsys, *arguments)
     parts = [reported(capsys, *arguments, "--part", part) for part in ("0,0.5", "0.5,1")]
     assert sum(part["images"] for part in parts) == whole["images"] >= 2
-    assert [part["dataset"] for part in parts][0] == f"camvid val, images 1 to {parts[0]['images']}"
+    assert parts[0]["dataset"] == f"camvid val, images 1 to {parts[0]['images']}"
 
 
 def test_reports_are_written(capsys: pytest.CaptureFixture[str], arguments: list[str], tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ def ebseg_terms(
     losses: MaskLosses = EBSEG,
     ssc: float = SSC,
     draw: Draw | None = None,
+    *,
+    skip_empty: bool = False,
 ) -> Terms:
     """All terms of one step.
 
@@ -33,6 +35,7 @@ def ebseg_terms(
         losses: weights of masks and classes.
         ssc: weight of SSC; 0 leaves it out.
         draw: see `criterion.criterion`.
+        skip_empty: see `structure.structure_consistency`.
 
     Returns:
         Weighted terms, see `criterion.criterion`, and "ssc".
@@ -40,5 +43,5 @@ def ebseg_terms(
     terms, pairs = criterion(states, truth, losses, draw)
     if ssc:
         labels = [segments.labels for segments in truth]
-        terms["ssc"] = ssc * structure_consistency(embeddings, pairs[-1], labels, text)
+        terms["ssc"] = ssc * structure_consistency(embeddings, pairs[-1], labels, text, skip_empty=skip_empty)
     return terms
