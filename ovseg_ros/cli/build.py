@@ -6,25 +6,46 @@ import argparse
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from ovseg_ros.cli.words import read_words
 from ovseg_ros.engine import engine_root
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.models.zoo import ModelSpec, find_model
+from ovseg_ros.models.systems import SystemSpec
+from ovseg_ros.models.zoo import ModelSpec, find_spec
 from ovseg_ros.vocabulary import MAX_CLASSES
-from ovseg_ros.weights import GRAPH_FOLDER, embedded_models, open_weights
+from ovseg_ros.weights import GRAPH_FOLDER, MANIFEST_FILE, embedded_models, open_weights
+
+NO_WORDS = "none"  # of --seen
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "model", metavar="MODEL", help="METHOD-ARCHITECTURE such as naclip-vit-b-16, or one that is there"
+        "model",
+        metavar="MODEL",
+        help="one of `ovseg models`: METHOD-ARCHITECTURE such as naclip-vit-b-16, a paper's system such as ebseg-b, or "
+        "one that is there",
     )
-    parser.add_argument("--weights", metavar="TAG|FILE|random", help="of the CLIP model; `openai` by default")
+    parser.add_argument(
+        "--weights",
+        metavar="TAG|FILE|random",
+        help="of the CLIP model, `openai` by default; of a system, its published checkpoint",
+    )
+    parser.add_argument(
+        "--text", metavar="TAG|FILE", help="CLIP's weights for the words of a system whose checkpoint has none"
+    )
+    parser.add_argument(
+        "--seen",
+        metavar="SET|WORDS",
+        help="what EBSeg was trained on: stuff171 (its paper's, the default), stuff156, voc15, panoptic133, none, or "
+        "words as `ovseg segment` takes them",
+    )
     parser.add_argument("--backend", default="auto", help="auto, openvino, tensorrt, tensorrt-rtx or torch")
     parser.add_argument("--device", help="cpu, gpu (Intel) or cuda; the backend's own by default")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
@@ -65,12 +86,14 @@ def run(options: argparse.Namespace) -> int:
             compute_capability=options.compute_capability,
             progress=progress,
         )
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    note = json.loads((weights.folder / MANIFEST_FILE).read_text(encoding="utf-8")).get("note", "")
     if options.json:
-        print(json.dumps({"name": name, "folder": str(folder), **manifest}, indent=2))
+        print(json.dumps({"name": name, "folder": str(folder), "note": note, **manifest}, indent=2))
     else:
-        random = " (random weights: for timing alone)" if weights.source == "random" else ""
-        print(f"{name}{random}: {manifest['backend']} {manifest['precision']} for {manifest['device']}\n{folder}")
+        remark = "random weights: for timing alone" if weights.source == "random" else note
+        remark = f" ({remark})" if remark else ""
+        print(f"{name}{remark}: {manifest['backend']} {manifest['precision']} for {manifest['device']}\n{folder}")
     return 0
 
 
@@ -99,32 +122,80 @@ class Bars:
 def _export(options: argparse.Namespace) -> str:
     """Export the image graph and the text tower; returns the name that the model goes by."""
     spec = _spec(options)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        from ovseg_ros.models.build import build_model
-        from ovseg_ros.models.clip_segmenter import Windows
+        with warnings.catch_warnings(), tqdm(total=0, desc=f"export {spec.name}", bar_format="{desc} {elapsed}"):
+            warnings.simplefilter("ignore")  # the exporter's, about its own internals
+            folder = engine_root() / spec.name / GRAPH_FOLDER
+            if isinstance(spec, SystemSpec):
+                _system(spec, options, folder)
+            else:
+                _training_free(spec, options, folder)
     except ImportError as error:
         raise OvsegError(f"building {spec.name} needs {error.name}: pip install 'ovseg_ros[models]'") from error
-    windows = None
-    if options.windows:
-        windows = Windows(*_numbers(options.windows, ",", "windows", "CROP,STEP in pixels, e.g. 224,112"))
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), tqdm(total=0, desc=f"export {spec.name}", bar_format="{desc} {elapsed}"):
-        warnings.simplefilter("ignore")  # the exporter's, about its own internals
-        folder = engine_root() / spec.name / GRAPH_FOLDER
-        build_model(
-            spec,
-            options.weights or spec.tag,
-            folder,
-            windows=windows,
-            max_classes=options.max_classes,
-            program=options.backend == "torch",
-            encoder_alone=options.encoder_alone,
-        )
     return spec.name
 
 
-def _spec(options: argparse.Namespace) -> ModelSpec:
-    spec = find_model(options.model)
+def _training_free(spec: ModelSpec, options: argparse.Namespace, folder: Path) -> None:
+    for option in ("text", "seen"):
+        if getattr(options, option):
+            raise OvsegError(f"--{option} goes with systems such as ebseg-b; {spec.name} has no use for it")
+    from ovseg_ros.models.build import build_model  # takes seconds
+    from ovseg_ros.models.clip_segmenter import Windows
+
+    windows = None
+    if options.windows:
+        windows = Windows(*_numbers(options.windows, ",", "windows", "CROP,STEP in pixels, e.g. 224,112"))
+    build_model(
+        spec,
+        options.weights or spec.tag,
+        folder,
+        windows=windows,
+        max_classes=options.max_classes,
+        program=options.backend == "torch",
+        encoder_alone=options.encoder_alone,
+    )
+
+
+def _system(spec: SystemSpec, options: argparse.Namespace, folder: Path) -> None:
+    if options.windows:
+        raise OvsegError(f"{spec.name} sees the whole image in one pass; leave --windows away")
+    if not options.weights:
+        raise OvsegError(
+            f"{spec.name} needs its checkpoint ({spec.checkpoint}): give it with --weights FILE, or --weights random "
+            "to time it"
+        )
+    seen = _seen_words(spec, options.seen)
+    from ovseg_ros.models.build import build_system  # takes seconds
+
+    build_system(
+        spec,
+        options.weights,
+        folder,
+        text=options.text or "",
+        seen=seen,
+        max_classes=options.max_classes,
+        program=options.backend == "torch",
+        encoder_alone=options.encoder_alone,
+    )
+
+
+def _seen_words(spec: SystemSpec, asked: str | None) -> Sequence[str]:
+    """The words that a system was trained on, in a fixed order; none where it does not tell them from others."""
+    if asked and not spec.seen:
+        raise OvsegError(f"{spec.name} treats all words alike; leave --seen away")
+    name = asked or spec.seen
+    if name in ("", NO_WORDS):
+        return ()
+    if name.isidentifier():
+        from ovseg_ros.evaluation.datasets.class_lists import training_words
+
+        return sorted(training_words(name))
+    return sorted({word for words in read_words(name).classes for word in words})
+
+
+def _spec(options: argparse.Namespace) -> ModelSpec | SystemSpec:
+    spec = find_spec(options.model)
     if options.size:
         height, width = _numbers(options.size.lower(), "x", "size", "HEIGHTxWIDTH in pixels, e.g. 384x512")
         spec = replace(spec, size=(height, width))
@@ -148,7 +219,7 @@ def _numbers(text: str, separator: str, what: str, form: str) -> tuple[int, int]
 
 def _refuse_export_options(options: argparse.Namespace) -> None:
     """An embedded model is exported already."""
-    for option in ("weights", "size", "windows", "name", "encoder_alone"):
+    for option in ("weights", "text", "seen", "size", "windows", "name", "encoder_alone"):
         if getattr(options, option):
             flag = option.replace("_", "-")
             raise OvsegError(f"{options.model} is embedded, with weights and size of its own; leave --{flag} away")

@@ -51,6 +51,8 @@ def open_network(model: str, weights: str = "") -> Network:
         return _trained(Path(model))
     built = open_weights(model)
     manifest = json.loads((built.folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    if "system" in manifest:
+        return _system(built, manifest, weights)
     if "method" not in manifest:
         raise ModelError(
             f"{model} has no torch network, only its exported graph; give its training run's checkpoint.pt, or take "
@@ -90,17 +92,44 @@ def _clip(built: Weights, manifest: dict[str, Any], weights: str) -> Network:
     """A training-free method on the CLIP model that the build was made from."""
     from ovseg_ros.models.build import clip_segmenter
     from ovseg_ros.models.checkpoints import open_checkpoint
-    from ovseg_ros.models.zoo import find_model
+    from ovseg_ros.models.zoo import model_spec
 
-    spec = find_model(manifest["name"])
+    spec = model_spec(manifest["method"], manifest["architecture"])  # its name may be the user's own
     spec = replace(spec, size=built.size, scale=manifest.get("scale", spec.scale))
-    if not weights and "sha256:" in built.source:
-        raise ModelError(f"{built.name} was built from the file {built.source}; give it with --weights FILE")
-    checkpoint = open_checkpoint(spec.architecture, weights or built.source)
-    if checkpoint.source != built.source:
-        raise ModelError(f"{built.name} was built from {built.source}, not from {checkpoint.source}; build it anew")
+    checkpoint = open_checkpoint(spec.architecture, weights or _unfiled(built))
+    _check_source(built, checkpoint.source)
     net = clip_segmenter(spec, checkpoint)
     for module in net.modules():
         if isinstance(module, PositionTable):  # baked for one grid, and protocols have many
             module.grid = module.baked = None
     return Network(built.name, net.eval(), open_text_encoder(built.text_folder, "fp32"), built.size)
+
+
+def _system(built: Weights, manifest: dict[str, Any], weights: str) -> Network:
+    """A paper's system, from the checkpoint that the build was made from."""
+    from ovseg_ros.models.build import remember_seen
+    from ovseg_ros.models.system_weights import open_system
+    from ovseg_ros.models.systems import listed_systems
+
+    sizes = (manifest["system"], manifest["config"])
+    spec = next((spec for spec in listed_systems() if (spec.system, spec.config) == sizes), None)
+    if spec is None:
+        raise ModelError(f"{built.name} is of a system that is no longer there, {sizes[0]} {sizes[1]}; build it anew")
+    opened = open_system(spec, weights or _unfiled(built))
+    _check_source(built, opened.source)
+    encoder = open_text_encoder(built.text_folder, "fp32")
+    remember_seen(opened.net, encoder, manifest["seen_words"])
+    return Network(built.name, opened.net, encoder, built.size)
+
+
+def _unfiled(built: Weights) -> str:
+    """What a model was built from, where that was no file."""
+    if "sha256:" in built.source:
+        raise ModelError(f"{built.name} was built from the file {built.source}; give it with --weights FILE")
+    return built.source
+
+
+def _check_source(built: Weights, source: str) -> None:
+    """Refuse other weights than the model's."""
+    if source != built.source:
+        raise ModelError(f"{built.name} was built from {built.source}, not from {source}; build it anew")

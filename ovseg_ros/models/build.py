@@ -3,27 +3,58 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
+import torch
 from torch import nn
 
+from ovseg_ros.engine.cache import cache_root
 from ovseg_ros.errors import ModelError
 from ovseg_ros.folders import written_whole
 from ovseg_ros.hashing import file_hash
+from ovseg_ros.models.catseg_pass import ShortlistPass
 from ovseg_ros.models.checkpoints import RANDOM, Checkpoint, open_checkpoint
 from ovseg_ros.models.clip_config import ClipVisionConfig
 from ovseg_ros.models.clip_segmenter import ClipSegmenter, Windows
 from ovseg_ros.models.clip_text import export_text_tower
 from ovseg_ros.models.clip_weights import load_clip
+from ovseg_ros.models.ebseg_words import SeenWords
 from ovseg_ros.models.export import export_onnx
 from ovseg_ros.models.onepass import EncoderAlone, OnePass
+from ovseg_ros.models.system_weights import open_system, open_text
+from ovseg_ros.models.systems import SystemSpec
 from ovseg_ros.models.training_free import training_free
-from ovseg_ros.models.zoo import ModelSpec
-from ovseg_ros.text import open_text_encoder
+from ovseg_ros.models.zoo import ModelSpec, licence_of
+from ovseg_ros.text import TextEncoder, open_text_encoder, text_table
+from ovseg_ros.vocabulary import Vocabulary
 from ovseg_ros.weights import GRAPH_FILE, MANIFEST_FILE
 
 CLASSES = ("wall", "floor", "ceiling", "door", "window", "chair", "table", "person, human", "plant", "box", "other")
+RANDOM_DATA = "none: random numbers, for timing"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a folder is exported from.
+
+    Attributes:
+        tower: encodes the words; see `export_text_tower`.
+        whole: the deployed graph, by the text encoder that `tower` became.
+        source: of the weights.
+        licence: of the weights.
+        data: what they were trained on.
+        note: what else is to be known of them.
+    """
+
+    tower: nn.Module
+    whole: Callable[[TextEncoder], OnePass]
+    source: str
+    licence: str
+    data: str
+    note: str = ""
 
 
 def build_model(
@@ -36,7 +67,7 @@ def build_model(
     program: bool = False,
     encoder_alone: bool = False,
 ) -> None:
-    """Load weights, export the image graph and the text tower, and write `folder` whole or not at all.
+    """Load a CLIP's weights, export the image graph and the text tower, and write `folder` whole or not at all.
 
     Args:
         spec: which model; its size must be a multiple of the patch.
@@ -53,35 +84,135 @@ def build_model(
     config = ClipVisionConfig.from_open_clip(spec.architecture)
     _check_size(spec, config.patch, windows)
     settings = {
-        "name": spec.name,
+        **_settings(spec, max_classes, encoder_alone),
         "method": spec.method,
-        "architecture": spec.architecture,
-        "size": list(spec.size),
         "scale": spec.scale,
-        "prompts": spec.prompts,
         "windows": None if windows is None else [windows.crop, windows.step],
-        "max_classes": max_classes,
-        "encoder_alone": encoder_alone,
     }
     if _is_there(folder, {**settings, "weights": weights}, program):
         return
     checkpoint = open_checkpoint(spec.architecture, weights)
-    segmenter = clip_segmenter(spec, checkpoint, windows)
+    whole = (EncoderAlone if encoder_alone else OnePass)(clip_segmenter(spec, checkpoint, windows), spec.size)
+    data = RANDOM_DATA if weights == RANDOM else f"{checkpoint.source}'s"
+    parts = Parts(checkpoint.model, lambda _: whole, checkpoint.source, checkpoint.licence, data)
+    _export(folder, settings, parts, program)
+
+
+def build_system(
+    spec: SystemSpec,
+    weights: str,
+    folder: Path,
+    *,
+    text: str = "",
+    seen: Sequence[str] = (),
+    max_classes: int = 1024,
+    program: bool = False,
+    encoder_alone: bool = False,
+) -> None:
+    """The same for one of the papers' systems, whose checkpoint holds the text tower as well.
+
+    Args:
+        spec: which system; its size must be a multiple of `spec.multiple`.
+        weights: a checkpoint, or "random"; see `system_weights.open_system`.
+        folder: as for `build_model`.
+        text: where the text tower comes from where the checkpoint has none; see `system_weights.open_text`.
+        seen: words that the system was trained on, which its balance weighs differently (EBSeg).
+        max_classes, program, encoder_alone: as for `build_model`.
+
+    Raises:
+        ModelError: as `build_model`; or for a system whose encoder cannot do without words.
+    """
+    if problem := spec.refuse_size():
+        raise ModelError(problem)
+    if encoder_alone and spec.budget:
+        raise ModelError(f"the words take part in {spec.system} from the start, so that it has no encoder alone")
+    settings = {
+        **_settings(spec, max_classes, encoder_alone),
+        "system": spec.system,
+        "config": spec.config,
+        "text_weights": text,
+        "seen_words": list(seen),
+    }
+    if _is_there(folder, {**settings, "weights": weights}, program):
+        return
+    opened = open_system(spec, weights)
+    tower = open_text(spec, opened.files, text)
+
+    def whole(encoder: TextEncoder) -> OnePass:
+        net = cast(Any, opened.net)
+        remember_seen(net, encoder, seen)
+        net.bake(spec.size)
+        return (EncoderAlone if encoder_alone else ShortlistPass if spec.budget else OnePass)(net, spec.size)
+
+    licence, data = spec.licence, f"{opened.source}'s"
+    if weights == RANDOM:
+        licence, data = licence_of(RANDOM), RANDOM_DATA
+    _export(folder, settings, Parts(tower, whole, opened.source, licence, data, opened.note), program)
+
+
+def remember_seen(net: nn.Module, encoder: TextEncoder, words: Sequence[str]) -> None:
+    """Tell a network which words it was trained on, by their embeddings, in place; without words nothing changes.
+
+    Args:
+        net: one with a `SeenWords` by the name of `seen`.
+        encoder: of its text space, whose own prompts are used.
+        words: any number.
+
+    Raises:
+        ModelError: the network takes no interest in them.
+    """
+    if not words:
+        return
+    memory = getattr(net, "seen", None)
+    if not isinstance(memory, SeenWords):
+        raise ModelError(f"{type(net).__name__} does not tell seen words from new ones; name none")
+    vocabulary = Vocabulary(tuple((word,) for word in words))
+    memory.remember(torch.from_numpy(text_table(vocabulary, encoder, cache_root() / "text"))[:, 0])
+
+
+def clip_segmenter(spec: ModelSpec, checkpoint: Checkpoint, windows: Windows | None = None) -> ClipSegmenter:
+    """The torch model of a spec with a checkpoint's weights, in evaluation mode, positions baked for its grid."""
+    config = ClipVisionConfig.from_open_clip(spec.architecture)
+    config = replace(
+        config, quick_gelu=_quick_gelu(checkpoint.model), mean=checkpoint.pixel_mean, std=checkpoint.pixel_std
+    )
+    trunk = training_free(spec.method, config)
+    load_clip(trunk, checkpoint.model.state_dict(), checkpoint.source)
+    height, width = (windows.crop, windows.crop) if windows else spec.size
+    trunk.bake((height // config.patch, width // config.patch))
+    return ClipSegmenter(trunk, spec.scale, windows).eval()
+
+
+def _settings(spec: ModelSpec | SystemSpec, max_classes: int, encoder_alone: bool) -> dict[str, Any]:
+    """What the manifest says of any model, and an export depends on."""
+    return {
+        "name": spec.name,
+        "architecture": spec.architecture,
+        "size": list(spec.size),
+        "prompts": spec.prompts,
+        "max_classes": max_classes,
+        "encoder_alone": encoder_alone,
+    }
+
+
+def _export(folder: Path, settings: dict[str, Any], parts: Parts, program: bool) -> None:
+    """Write graph, text tower and manifest."""
     try:
         with written_whole(folder) as scratch:
-            export_text_tower(checkpoint.model, scratch / "text", spec.architecture, prompts=spec.prompts)
+            export_text_tower(parts.tower, scratch / "text", settings["architecture"], prompts=settings["prompts"])
             encoder = open_text_encoder(scratch / "text")
-            whole = (EncoderAlone if encoder_alone else OnePass)(segmenter, spec.size)
+            whole = parts.whole(encoder)
             export_onnx(whole, scratch / GRAPH_FILE, encoder.width, lossless=True, program=program)
             made = {
                 "text_encoder": "text",
                 "text_identity": encoder.identity,
-                "weights": checkpoint.source,
+                "weights": parts.source,
                 "weights_hash": file_hash(scratch / GRAPH_FILE),
-                "parameters": sum(p.numel() for p in segmenter.parameters()),
+                "parameters": sum(p.numel() for p in whole.net.parameters()),
                 "classes": list(CLASSES),
-                "licence": checkpoint.licence,
-                "data": "none: random numbers, for timing" if weights == RANDOM else f"{checkpoint.source}'s",
+                "licence": parts.licence,
+                "data": parts.data,
+                "note": parts.note,
                 "scores": {},
             }
             content = json.dumps({**settings, **made}, indent=2) + "\n"
@@ -100,19 +231,6 @@ def _is_there(folder: Path, settings: dict[str, object], program: bool) -> bool:
     if program and not (folder / GRAPH_FILE).with_suffix(".pt2").is_file():
         return False
     return whole and all(manifest.get(key) == value for key, value in settings.items())
-
-
-def clip_segmenter(spec: ModelSpec, checkpoint: Checkpoint, windows: Windows | None = None) -> ClipSegmenter:
-    """The torch model of a spec with a checkpoint's weights, in evaluation mode, positions baked for its grid."""
-    config = ClipVisionConfig.from_open_clip(spec.architecture)
-    config = replace(
-        config, quick_gelu=_quick_gelu(checkpoint.model), mean=checkpoint.pixel_mean, std=checkpoint.pixel_std
-    )
-    trunk = training_free(spec.method, config)
-    load_clip(trunk, checkpoint.model.state_dict(), checkpoint.source)
-    height, width = (windows.crop, windows.crop) if windows else spec.size
-    trunk.bake((height // config.patch, width // config.patch))
-    return ClipSegmenter(trunk, spec.scale, windows).eval()
 
 
 def _quick_gelu(model: nn.Module) -> bool:

@@ -1,4 +1,7 @@
-"""The models that can be built, as data: a training-free method on the trunk of any open_clip ViT."""
+"""The models that can be built, as data: a training-free method on the trunk of any open_clip ViT, or a paper's system.
+
+The systems stand in `systems`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import re
 from dataclasses import dataclass, replace
 
 from ovseg_ros.errors import ModelError
+from ovseg_ros.models.systems import SystemSpec, find_system, listed_systems
 
 METHODS = ("clip", "maskclip", "sclip", "clearclip", "naclip", "resclip", "sc-clip")
 ARCHITECTURES = ("ViT-B-16", "ViT-B-32", "ViT-L-14", "ViT-L-14-336")  # listed; any other open_clip ViT works as well
@@ -24,7 +28,7 @@ LICENCES = (  # first match on the tag
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model that can be built.
+    """A training-free method on a trunk.
 
     Attributes:
         name: for example naclip-vit-b-16.
@@ -48,11 +52,20 @@ class ModelSpec:
 
 def listed_models() -> list[ModelSpec]:
     """The methods on the usual architectures."""
-    return [_spec(method, architecture) for method in METHODS for architecture in ARCHITECTURES]
+    return [model_spec(method, architecture) for method in METHODS for architecture in ARCHITECTURES]
+
+
+def find_spec(name: str) -> ModelSpec | SystemSpec:
+    """Any model that can be built, by its name.
+
+    Raises:
+        ModelError: for an unknown name; offers the nearest ones.
+    """
+    return find_system(name) or find_model(name)
 
 
 def find_model(name: str) -> ModelSpec:
-    """A model by its name, METHOD-ARCHITECTURE in lower case, for example `naclip-vit-b-16`.
+    """A training-free model by its name, METHOD-ARCHITECTURE in lower case, for example `naclip-vit-b-16`.
 
     Raises:
         ModelError: for an unknown method or architecture; offers the nearest names.
@@ -60,12 +73,14 @@ def find_model(name: str) -> ModelSpec:
     method = next((m for m in METHODS if name.startswith(f"{m}-")), None)
     known = {_slug(architecture): architecture for architecture in _architectures()}
     if method and (architecture := known.get(name[len(method) + 1 :])):
-        return _spec(method, architecture)
-    names = [spec.name for spec in listed_models()]
+        return model_spec(method, architecture)
+    systems = [spec.name for spec in listed_systems()]
+    names = [*systems, *(spec.name for spec in listed_models())]
     if method:
         names += [f"{method}-{slug}" for slug in known]
     near = difflib.get_close_matches(name, names, 3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "a name is METHOD-ARCHITECTURE, e.g. naclip-vit-b-16"
+    forms = f"a name is METHOD-ARCHITECTURE, e.g. naclip-vit-b-16, or one of {', '.join(systems)}"
+    hint = f"did you mean {' or '.join(near)}?" if near else forms
     raise ModelError(f"there is no model {name[:100]!r} to build; {hint} (methods: {', '.join(METHODS)})")
 
 
@@ -74,7 +89,8 @@ def licence_of(tag: str) -> str:
     return next((licence for key, licence in LICENCES if key in tag), f"that of {tag!r}; see its publisher")
 
 
-def _spec(method: str, architecture: str) -> ModelSpec:
+def model_spec(method: str, architecture: str) -> ModelSpec:
+    """A method on an architecture, both by their exact names, at the size nearest to the usual one."""
     spec = ModelSpec(f"{method}-{_slug(architecture)}", method, architecture)
     found = re.match(r"[A-Za-z]+-[A-Za-z]+-(\d+)", architecture)  # ViT-B-16: the patch
     patch = int(found[1]) if found else 16

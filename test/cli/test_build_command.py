@@ -90,6 +90,18 @@ def test_the_same_model_is_not_exported_twice(engines: Path) -> None:
     assert graph.stat().st_mtime_ns > second
 
 
+@pytest.mark.usefixtures("capfd", "engines")
+def test_a_model_under_a_name_of_ones_own_is_known_by_its_parts() -> None:
+    from ovseg_ros.evaluation.networks import open_network
+    from ovseg_ros.models.checkpoints import open_checkpoint
+
+    assert main([*ARGUMENTS, "--weights", "random", "--name", "mine"]) == 0
+    network: Any = open_network("mine")
+    assert (network.name, network.size, network.net.scale) == ("mine", (64, 96), 40.0)
+    visual = open_checkpoint("ViT-Tiny-16", "random").model.state_dict()
+    assert torch.equal(network.net.trunk.state_dict()["proj"], visual["visual.proj"])
+
+
 def expected_labels(segmenter: Segmenter, image: np.ndarray) -> Any:
     """The torch model with the same random weights and the words encoded by open_clip itself."""
     from ovseg_ros.models.build import clip_segmenter

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ovseg_ros.errors import ModelError
-from ovseg_ros.models.zoo import METHODS, find_model, licence_of, listed_models
+from ovseg_ros.models.systems import find_system, listed_systems
+from ovseg_ros.models.zoo import METHODS, find_model, find_spec, licence_of, listed_models
 
 
 def test_every_method_is_there_on_every_usual_architecture() -> None:
@@ -47,3 +50,25 @@ def test_licences_follow_the_tag() -> None:
     assert licence_of("openai").startswith("MIT")
     assert "NC" in licence_of("metaclip_400m")
     assert "see its publisher" in licence_of("someone_elses")
+
+
+def test_the_papers_systems_are_there() -> None:
+    names = [spec.name for spec in listed_systems()]
+    assert names[:3] == ["ebseg-b", "ebseg-l", "deop-b"]
+    assert len(set(names)) == len(names) == 9
+    assert not any(name.endswith("-mini") for name in names)  # those are shipped
+    for spec in listed_systems():
+        assert find_spec(spec.name) is spec
+        assert spec.refuse_size() is None
+    assert find_spec("naclip-vit-b-16") == find_model("naclip-vit-b-16")
+
+
+def test_an_unknown_system_and_a_size_that_does_not_divide_are_explained() -> None:
+    assert find_system("ebseg-xl") is None
+    with pytest.raises(ModelError, match="did you mean ebseg-l or ebseg-b"):
+        find_spec("ebseg-xl")
+    spec = find_system("cat-seg-l")
+    assert spec is not None
+    problem = "500x336 is no multiple of 14, as cat-seg-l needs it; try 504x336"
+    assert problem in str(replace(spec, size=(500, 336)).refuse_size())
+    assert "try 14x14" in str(replace(spec, size=(0, 7)).refuse_size())
