@@ -1,13 +1,15 @@
 """Prompt templates, in named sets. Pure data; `{}` is where the word goes.
 
-P1 is CAT-Seg's one template, P14 the fourteen of ViLD (used by SAN, FC-CLIP and EBSeg), P80 the eighty that OpenAI
-chose for CLIP on ImageNet (used by the training-free methods). Published sets differ in their full stops; these are
-as published.
+P0 is the word alone (for towers with a learned prompt, as DeOP's), P1 CAT-Seg's one template, P14 the fourteen of
+ViLD (used by SAN, FC-CLIP and EBSeg), P80 the eighty that OpenAI chose for CLIP on ImageNet (used by the training-free
+methods). Published sets differ in their full stops; these are as published.
 """
 
 from __future__ import annotations
 
 from ovseg_ros.errors import VocabularyError
+
+P0 = ("{}",)
 
 P1 = ("A photo of a {} in the scene",)
 
@@ -55,7 +57,7 @@ _ALONE = ("a photo of many {}.", "a photo of my {}.", "a photo of one {}.", "ita
 
 P80 = (*(form.replace("{article}", article) for form in _PAIRED for article in ("a", "the")), *_ALONE)
 
-PROMPT_SETS = {"P1": P1, "P14": P14, "P80": P80}
+PROMPT_SETS = {"P0": P0, "P1": P1, "P14": P14, "P80": P80}
 
 
 def prompt_set(name: str) -> tuple[str, ...]:

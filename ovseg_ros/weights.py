@@ -103,7 +103,7 @@ def open_weights(model: str) -> Weights:
         names = known_models()
         near = difflib.get_close_matches(model, names, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-        if "-vit-" in model or "-rn" in model:
+        if "-vit-" in model or "-rn" in model or model.endswith(("-b", "-l")):
             hint = f"make it with `ovseg build {model[:100]}`"
         raise ModelError(f"there is no model {model[:100]!r}; {hint}")
     try:

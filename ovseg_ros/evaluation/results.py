@@ -49,7 +49,7 @@ class Report:
         backend: backend, version, device and precision.
         engine_ms: mean time in the engine per image, milliseconds.
         seconds: wall time of the whole evaluation.
-        prompt_set: name of the templates, P1, P14 or P80; "own" for others.
+        prompt_set: name of the templates, P0, P1, P14 or P80; "own" for others.
         fwiou, macc, pacc: frequency-weighted IoU, mean accuracy, pixel accuracy.
         seen_miou, unseen_miou, hiou: over classes that training knew, over the others, and their harmonic mean.
         boundary_f, trimap_miou: see `boundary`.

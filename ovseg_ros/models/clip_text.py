@@ -166,7 +166,7 @@ def export_text_tower(
     `embeddings` (n, D) float32 unit vectors. See `TextTower.forward`.
 
     Args:
-        model: an open_clip model.
+        model: an open_clip model, or a `TextTower`.
         folder: replaced whole, or left as it was where anything fails.
         name: of the model, for the manifest.
         prompts: the prompt set for vocabularies without templates of their own.
@@ -178,7 +178,7 @@ def export_text_tower(
     """
     prompt_set(prompts)
     folder = Path(folder)
-    tower = TextTower(model).eval()
+    tower = (model if isinstance(model, TextTower) else TextTower(model)).eval()
     with written_whole(folder) as scratch:
         (scratch / GRAPH_FILE).write_bytes(_graph(tower, half).SerializeToString())
         write_tokenizer(scratch / TOKENIZER_FILE)
