@@ -7,8 +7,10 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -m "not slow and not engines" --durations=10
 # Tests that talk over DDS, start processes that work together, or measure time: no other test runs beside them.
 ALONE := test/ros test/standalone test/jobs test/cli/test_demo.py test/cli/test_segment_archives.py \
-	test/evaluation/test_evaluate_workers.py test/sim/test_simulator.py test/training/test_devices.py \
-	test/training/test_loop.py
+	test/evaluation/test_evaluate_workers.py test/sim/test_simulator.py test/training/test_devices.py
+
+# Kills a run and continues it with a data loader's processes: in a process that has run other tests before it crashes.
+FRESH := test/training/test_loop.py
 
 .PHONY: demo test test-together test-alone test-slow test-engines lint style types format bench clean system
 
@@ -23,9 +25,10 @@ test: style
 	exit $$failed
 
 test-together: $(VENV)/.test
-	$(PYTEST) --numprocesses=$(WORKERS) --dist=worksteal $(ALONE:%=--ignore=%)
+	$(PYTEST) --numprocesses=$(WORKERS) --dist=worksteal $(ALONE:%=--ignore=%) --ignore=$(FRESH)
 
 test-alone: $(VENV)/.test
+	$(PYTEST) $(FRESH)
 	$(PYTEST) $(ALONE)
 
 test-slow: $(VENV)/.test
