@@ -22,6 +22,7 @@ from ovseg_ros.models.clip_config import ClipVisionConfig
 from ovseg_ros.models.clip_mini import MiniClip, as_segmenter, pool, save_mini_clip
 from ovseg_ros.models.onepass import OnePass
 from ovseg_ros.text import StaticTextEncoder
+from ovseg_ros.training.choices import check_whole
 from ovseg_ros.training.contrastive_batches import CropBatch, CropBatches
 from ovseg_ros.training.contrastive_captions import CaptionWriter
 from ovseg_ros.training.lexicon import lexicon_words
@@ -59,9 +60,7 @@ class MiniClipSizes:
     margin: tuple[float, float] = (0.05, 0.4)
 
     def __post_init__(self) -> None:
-        for key in ("patch", "width", "layers", "heads", "regions", "per_picture"):
-            if not isinstance(value := getattr(self, key), int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{key} is {value!r}; expected a whole number of at least 1")
+        check_whole(self, dict.fromkeys(("patch", "width", "layers", "heads", "regions", "per_picture"), 1))
         if self.width % self.heads:
             raise ValueError(f"width is {self.width}; expected a multiple of heads, {self.heads}")
         for key, most in (("dense", float("inf")), ("scenes", 1.0), ("grey", 1.0)):

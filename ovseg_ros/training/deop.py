@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from ovseg_ros.models.maskformer import MaskFormerConfig
 from ovseg_ros.models.resnet import ResNetConfig
 from ovseg_ros.text import StaticTextEncoder
 from ovseg_ros.training.batches import Batch
+from ovseg_ros.training.choices import check_whole, is_number, is_whole
 from ovseg_ros.training.clip_task import ClipTask, asked_logits
 from ovseg_ros.training.losses.criterion import DEOP, MaskLosses, Terms, criterion, total
 from ovseg_ros.training.losses.per_pixel import deop_terms
@@ -92,15 +93,13 @@ class DeopChoices:
         ):
             if (value := getattr(self, key)) not in known:
                 raise ValueError(f"{key} is {value!r}; expected one of {', '.join(repr(x) for x in known)}")
-        for key, least in (("cells", 0), ("channels", 4), ("width", 32), ("layers", 1), ("queries", 1)):
-            if not _whole(value := getattr(self, key), least):
-                raise ValueError(f"{key} is {value!r}; expected a whole number of at least {least}")
-        if not (isinstance(self.blocks, tuple) and len(self.blocks) == 4 and all(_whole(n, 1) for n in self.blocks)):
+        check_whole(self, {"cells": 0, "channels": 4, "width": 32, "layers": 1, "queries": 1})
+        if not (isinstance(self.blocks, tuple) and len(self.blocks) == 4 and all(is_whole(n, 1) for n in self.blocks)):
             raise ValueError(f"blocks is {self.blocks!r}; expected four whole numbers of at least 1")
         if self.channels % 4:
             raise ValueError(f"channels is {self.channels}; expected a multiple of 4")
         for key in ("residual", "temperature", "mask", "dice", "named", "read_out_focal", "read_out_dice"):
-            if isinstance(value := getattr(self, key), bool) or not isinstance(value, (int, float)) or value < 0:
+            if not is_number(value := getattr(self, key)) or value < 0:
                 raise ValueError(f"{key} is {value!r}; expected a number of at least 0")
         if self.stage == "masks" and self.classifier == "anchors":
             raise ValueError("the stage masks trains no anchors; expected classifier pooling, or the stage anchors")
@@ -249,7 +248,3 @@ def read_cells(masks: Tensor, cells: Tensor) -> Tensor:
     """Masks at some cells: (N, Q, h, w), (N, count) -> (N, Q, 1, count)."""
     n, q, _, _ = masks.shape
     return masks.flatten(2).gather(2, cells[:, None].expand(n, q, -1))[:, :, None]
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -26,6 +26,7 @@ from ovseg_ros.models.onepass import OnePass
 from ovseg_ros.text import StaticTextEncoder
 from ovseg_ros.training.batches import Batch
 from ovseg_ros.training.checkpoint import read_checkpoint, write_checkpoint
+from ovseg_ros.training.choices import check_flags, check_whole, is_number
 from ovseg_ros.training.clip_task import ClipTask, asked_logits
 from ovseg_ros.training.lexicon import lexicon_words
 from ovseg_ros.training.losses.criterion import EBSEG, MaskLosses, total
@@ -79,22 +80,16 @@ class EbsegChoices:
     seen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key in ("positions", "skip_empty"):
-            if not isinstance(value := getattr(self, key), bool):
-                raise ValueError(f"{key} is {value!r}; expected true or false")
-        for key, least in (
-            ("queries", 1), ("width", 1), ("layers", 1), ("pixel_layers", 1), ("sam_width", 1), ("points", 0),
-            ("second_from", 0),
-        ):  # fmt: skip
-            if not isinstance(value := getattr(self, key), int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{key} is {value!r}; expected a whole number of at least {least}")
+        check_flags(self, ("positions", "skip_empty"))
+        sizes = dict.fromkeys(("queries", "width", "layers", "pixel_layers", "sam_width"), 1)
+        check_whole(self, {**sizes, "points": 0, "second_from": 0})
         for key, most in (("clip_scale", 2.0), ("scale", 1000.0), ("ssc", math.inf)):
-            if not _is_number(value := getattr(self, key)) or not 0 <= value <= most or (key != "ssc" and not value):
+            if not is_number(value := getattr(self, key)) or not 0 <= value <= most or (key != "ssc" and not value):
                 raise ValueError(
                     f"{key} is {value!r}; expected a number above 0, at most {most:g}, and 0 for ssc alone"
                 )
         for key in ("alpha", "beta", "gamma"):
-            if not _is_number(value := getattr(self, key)) or not 0 <= value <= 1:
+            if not is_number(value := getattr(self, key)) or not 0 <= value <= 1:
                 raise ValueError(f"{key} is {value!r}; expected a number in 0..1")
         if (most_d := max(self.alpha, self.beta)) + self.gamma > 1 + 1e-9:
             raise ValueError(
@@ -247,7 +242,3 @@ def _check_size(key: str, size: tuple[int, int], net: Ebseg) -> None:
         raise ModelError(
             f"{key} is {list(size)}, of which CLIP sees {scale}: less than its patch of {patch}; raise clip_scale"
         )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

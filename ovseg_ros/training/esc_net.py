@@ -31,6 +31,7 @@ from ovseg_ros.models.esc_config import EscConfig, Prompts
 from ovseg_ros.models.esc_net import EscNet, Learning
 from ovseg_ros.text import StaticTextEncoder
 from ovseg_ros.training.batches import Batch
+from ovseg_ros.training.choices import check_flags, check_whole
 from ovseg_ros.training.clip_task import NEVER, ClipTask
 from ovseg_ros.training.losses import dice_loss
 from ovseg_ros.training.losses.precision import in_float32
@@ -71,13 +72,8 @@ class EscChoices:
     sam_width: int = 64
 
     def __post_init__(self) -> None:
-        for name in (*COUNTS, "depth"):
-            value, least = getattr(self, name), 0 if name == "depth" else 1
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
-        for name in ("sigmoid", "other"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected true or false")
+        check_whole(self, {**dict.fromkeys(COUNTS, 1), "depth": 0})
+        check_flags(self, ("sigmoid", "other"))
         if self.sigmoid and self.other:
             raise ValueError("other is true beside sigmoid, whose words can all be a no anyway; leave one of them out")
         if self.learn not in get_args(Learning):

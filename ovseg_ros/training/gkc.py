@@ -32,6 +32,7 @@ from ovseg_ros.models.gkc_trunk import ViTTrunk
 from ovseg_ros.models.mask2former.config import MINI
 from ovseg_ros.text import StaticTextEncoder
 from ovseg_ros.training.batches import Batch, Batches
+from ovseg_ros.training.choices import check_whole
 from ovseg_ros.training.clip_task import ClipTask
 from ovseg_ros.training.diversification import all_names, draw_names, likely, name_table, synonym_probabilities
 from ovseg_ros.training.lexicon import lexicon_words
@@ -97,10 +98,7 @@ class GkcChoices:
         for key, known in FORMS.items():
             if getattr(self, key) not in known:
                 raise ValueError(f"{key} is {getattr(self, key)!r}; expected one of {', '.join(known)}")
-        for key in (*COUNTS, "points"):
-            least = 0 if key == "points" else 1
-            if type(value := getattr(self, key)) is not int or value < least:
-                raise ValueError(f"{key} is {value!r}; expected a whole number of at least {least}")
+        check_whole(self, {**dict.fromkeys(COUNTS, 1), "points": 0})
         for key in (*WEIGHTS, "likely", "no_object", "region_dropout"):
             most = float("inf") if key in WEIGHTS else 1.0
             if type(value := getattr(self, key)) not in (int, float) or not 0 <= value <= most or value == float("inf"):

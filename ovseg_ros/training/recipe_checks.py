@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ovseg_ros.errors import ModelError
+from ovseg_ros.training.choices import is_number, is_whole
 
 if TYPE_CHECKING:
     from ovseg_ros.training.recipe import Recipe, SourceSpec
@@ -17,18 +18,14 @@ Check = Callable[[Any], bool]
 
 def _whole(least: int) -> tuple[Check, str]:
     return (
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= least,
+        lambda v: is_whole(v, least),
         f"a whole number of at least {least}",
     )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _number(least: float = 0.0, most: float = float("inf")) -> tuple[Check, str]:
     expected = f"a number of at least {least:g}" if most == float("inf") else f"a number in {least:g}..{most:g}"
-    return lambda v: _is_number(v) and least <= v <= most, expected
+    return lambda v: is_number(v) and least <= v <= most, expected
 
 
 def _one_of(choices: tuple[str, ...]) -> tuple[Check, str]:
@@ -41,13 +38,11 @@ def _is_size(value: Any) -> bool:
 
 
 def _is_range(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value)) and 0 < value[0] <= value[1]
+    return isinstance(value, tuple) and len(value) == 2 and all(map(is_number, value)) and 0 < value[0] <= value[1]
 
 
 def _is_part(value: Any) -> bool:
-    return (
-        isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value)) and 0 <= value[0] < value[1] <= 1
-    )
+    return isinstance(value, tuple) and len(value) == 2 and all(map(is_number, value)) and 0 <= value[0] < value[1] <= 1
 
 
 _SIZE = (_is_size, "[height, width], multiples of 16")
@@ -55,15 +50,15 @@ _RANGE = (_is_range, "[least, most], two numbers above 0")
 _SHARE = _number(0, 1)
 _TEXT = (lambda v: isinstance(v, str), "a text")
 _SHARES: tuple[Check, str] = (
-    lambda v: isinstance(v, tuple) and all(_is_number(x) and 0 < x < 1 for x in v),
+    lambda v: isinstance(v, tuple) and all(is_number(x) and 0 < x < 1 for x in v),
     "a list of shares between 0 and 1",
 )
 _BETAS: tuple[Check, str] = (
-    lambda v: isinstance(v, tuple) and len(v) == 2 and all(_is_number(x) and 0 <= x < 1 for x in v),
+    lambda v: isinstance(v, tuple) and len(v) == 2 and all(is_number(x) and 0 <= x < 1 for x in v),
     "two numbers in 0..1",
 )
 _FACTORS: tuple[Check, str] = (
-    lambda v: isinstance(v, Mapping) and all(isinstance(k, str) and _is_number(x) and x >= 0 for k, x in v.items()),
+    lambda v: isinstance(v, Mapping) and all(isinstance(k, str) and is_number(x) and x >= 0 for k, x in v.items()),
     "a mapping from prefixes of parameter names to factors",
 )
 _MODEL: tuple[Check, str] = (
@@ -94,7 +89,7 @@ _RECIPE: dict[str, tuple[Check, str]] = {
 _SOURCE: dict[str, tuple[Check, str]] = {
     "kind": (lambda v: isinstance(v, str) and bool(v), "simulator, camvid, folder or another data set's name"),
     "name": (lambda v: isinstance(v, str) and not set(v) & set("=/"), "a text without = and /"),
-    "weight": (lambda v: _is_number(v) and v > 0, "a number above 0"),
+    "weight": (lambda v: is_number(v) and v > 0, "a number above 0"),
     "split": _TEXT,
     "part": (_is_part, "[from, to], two shares of the images in 0..1"),
     "scenes": _whole(0),
