@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -50,6 +51,21 @@ class ClipTask(Task[Batch], Generic[C]):
     def clip(self) -> VisionTransformer:
         """The CLIP as it is on disk."""
         return self._clip[0]
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Task`.
+
+        Raises:
+            ModelError: a prediction or a term is not finite.
+        """
+        try:
+            return self.batch_loss(batch)
+        except (FloatingPointError, ValueError) as error:  # as `match` and `total` refuse NaN
+            raise ModelError(str(error)) from error
+
+    @abstractmethod
+    def batch_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The system's loss, and its terms by name."""
 
     def pixels(self, batch: Batch) -> Tensor:
         """The batch's images as the network takes them: (B, 3, H, W) float, normalised by its statistics."""

@@ -159,7 +159,7 @@ class DeopTask(ClipTask[DeopChoices]):
         net.learn(self.choices.stage)
         self.net = net
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def batch_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """See `mask_terms` and `read_out_terms`; the sum of the stage's, and each by its name."""
         pixels, text = self.pixels(batch), batch.text[:, None]
         if self.choices.stage == "masks":

@@ -148,27 +148,20 @@ class EbsegTask(ClipTask[EbsegChoices]):
         self.losses = choices.losses()
         self.seen = choices.seen
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """`ebseg_terms`, a word that a picture is not asked about having no part in its classes.
-
-        Raises:
-            ModelError: a prediction or a term is not finite.
-        """
+    def batch_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """`ebseg_terms`, a word that a picture is not asked about having no part in its classes."""
         states: list[EbsegState] = self.net(self.pixels(batch))
         with torch.autocast(batch.images.device.type, enabled=False):
-            try:
-                terms = ebseg_terms(
-                    [self._state(state, batch) for state in states],
-                    states[-1].a.float(),
-                    self.truth(batch),
-                    batch.text,
-                    self.losses,
-                    self.choices.ssc,
-                    skip_empty=self.choices.skip_empty,
-                )
-                return total(terms)
-            except (FloatingPointError, ValueError) as error:  # as `match` and `total` refuse NaN
-                raise ModelError(str(error)) from error
+            terms = ebseg_terms(
+                [self._state(state, batch) for state in states],
+                states[-1].a.float(),
+                self.truth(batch),
+                batch.text,
+                self.losses,
+                self.choices.ssc,
+                skip_empty=self.choices.skip_empty,
+            )
+            return total(terms)
 
     def batches(self, mix: Mix, parts: int) -> Dataset[Any]:
         """See `Task`; its words are those that count as seen."""

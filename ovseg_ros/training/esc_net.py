@@ -108,7 +108,7 @@ class EscNetTask(ClipTask[EscChoices]):
         net.learn(self.choices.learn)
         self.net = net
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def batch_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The entropy of pixels over the words that count for their picture, and `dice` times the dice loss."""
         count = len(batch.words)
         ranks = shown(batch.targets, count).int() + batch.asked.int()  # what is not asked comes last

@@ -219,7 +219,7 @@ class GkcTask(ClipTask[GkcChoices]):
         sampler = NameSampler(mix.kinds, mix.colours, weights, self.encoder, recipe.words, more, mix.forbidden)
         return NamedBatches(mix, sampler, recipe, parts=parts, stride=self.stride)
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def batch_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """See `losses.gkc.gkc_terms`; a word that a picture is not asked about has no part in its classes."""
         assert isinstance(batch, NamedBatch)
         truth = self.truth(batch)
