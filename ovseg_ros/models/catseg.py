@@ -11,6 +11,8 @@ Shapes: N images, K classes of S synonyms, T of them kept, D channels of the tex
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -135,7 +137,7 @@ class Aggregator(nn.Module):
         return logits
 
 
-class CostModel(nn.Module):
+class CostModel(nn.Module, ABC):
     """What CAT-Seg and ESC-Net have in common; a `catseg_pass.ShortlistModel` and so an `onepass.DenseModel`.
 
     Args:
@@ -154,9 +156,9 @@ class CostModel(nn.Module):
         self.patch, self.budget = clip.patch, budget
         self.trunk = GuidedTrunk(clip, config)
 
+    @abstractmethod
     def aggregate(self, found: Correlation, features: Tensor, taps: tuple[Tensor, Tensor]) -> Tensor:
         """Mask logits of the classes that were kept, (N, T, 4 h, 4 w)."""
-        raise NotImplementedError
 
     def shortlist(
         self, pixels: Tensor, text: Tensor, present: Tensor | None = None, budget: int | None = None
