@@ -29,6 +29,8 @@ from ovseg_ros.models.esc_weights import start_from_catseg, start_from_sam
 from ovseg_ros.models.gkc import Gkc
 from ovseg_ros.models.gkc_config import GkcConfig
 from ovseg_ros.models.systems import SystemSpec
+from ovseg_ros.models.two_stream import sim_baseline
+from ovseg_ros.models.two_stream_weights import load_from_deop
 
 RN101 = ClipResNetConfig(layers=(3, 4, 23, 3), embed_dim=512)
 LEAST_VISION = {"image_size": 32, "patch_size": 32, "layers": 1, "width": 64}  # of a CLIP whose text tower is wanted
@@ -206,6 +208,13 @@ SYSTEMS: dict[str, System] = {
         {"base": DeopConfig.base},
         Deop,
         _whole(lambda net, state, source: load_deop(net, state, source=source)),
+        deop_text.text_tower,
+        _prompted,
+    ),
+    "two-stream": System(  # what DeOP saves, of the same parts
+        {"base": DeopConfig.base},
+        lambda config: sim_baseline(config.masks, config.clip),
+        _whole(load_from_deop),
         deop_text.text_tower,
         _prompted,
     ),

@@ -79,6 +79,13 @@ _DEOP = SystemSpec(
     multiple=32,
     prompts="P0",
 )
+_TWO_STREAM = replace(
+    _DEOP,
+    name="sim-baseline-b",
+    system="two-stream",
+    paper="arXiv 2112.14757",
+    checkpoint="DeOP's, for the same masks and CLIP; its own has no converter",
+)
 _GKC = SystemSpec(
     name="gkc-rn50",
     system="gkc",
@@ -125,6 +132,7 @@ SYSTEM_SPECS = (
     _EBSEG,
     _large(_EBSEG),
     _DEOP,
+    _TWO_STREAM,
     _GKC,
     replace(_GKC, name="gkc-rn101", config="rn101", architecture="RN101-quickgelu"),
     _ESC_NET,

@@ -43,6 +43,7 @@ from ovseg_ros.models.resnet import ResNetConfig  # noqa: E402
 from ovseg_ros.models.sam.config import SamDecoderConfig, SamEncoderConfig  # noqa: E402
 from ovseg_ros.models.system_weights import open_system, open_text  # noqa: E402
 from ovseg_ros.models.systems import SystemSpec, listed_systems  # noqa: E402
+from ovseg_ros.models.two_stream import TwoStream  # noqa: E402
 from ovseg_ros.prompts import prompt_set  # noqa: E402
 from ovseg_ros.text import open_text_encoder, text_table  # noqa: E402
 from ovseg_ros.vocabulary import Vocabulary  # noqa: E402
@@ -77,6 +78,7 @@ CONFIGS: dict[str, Any] = {  # as the tensors were made
         ClipResNetConfig(64, (1, 1, 1, 1), 8, 4, 40), teacher=None, width=64, heads=4, queries=6, layers=2
     ),
 }
+CONFIGS["two-stream"] = replace(CONFIGS["deop"], masks=replace(CONFIGS["deop"].masks, text_width=64))
 ARCHITECTURES = {"Tiny-Text-64": (64, 2), "Tiny-Text-40": (40, 3)}  # text width, blocks
 SPECS = {
     spec.system: replace(
@@ -112,13 +114,13 @@ def test_a_listed_system_is_its_network(spec: SystemSpec) -> None:
     assert spec.multiple == net.multiple
     assert spec.refuse_size() is None
     assert hasattr(net, "shortlist") == spec.budget
-    assert hasattr(net, "seen") == bool(spec.seen)
+    assert (getattr(net, "seen", None) is not None) == bool(spec.seen)
     text = read_open_clip(spec.architecture)
-    config = net.config
-    assert text["embed_dim"] == config.clip.embed_dim
+    clip = net.clip.config if isinstance(net, TwoStream) else net.config.clip
+    assert text["embed_dim"] == clip.embed_dim
     assert text["quick_gelu"]  # all stand on OpenAI's CLIP
-    if isinstance(config.clip, ClipResNetConfig):
-        assert config.clip == ClipResNetConfig.from_open_clip(spec.architecture)
+    if isinstance(clip, ClipResNetConfig):
+        assert clip == ClipResNetConfig.from_open_clip(spec.architecture)
     assert prompt_set(spec.prompts)
 
 
@@ -148,6 +150,13 @@ def deop_state(golden: Golden) -> dict[str, Any]:
         own = data[f"in/noun_embedding_{i}"]
         table[ids[1 : 1 + len(own)]] = own
     return {**state, f"{CLIP}token_embedding.weight": table}
+
+
+def two_stream_state(deop: dict[str, Any]) -> dict[str, Any]:
+    """The same; the mask net's own naming of things, which the small instance does in a space of its own, in CLIP's."""
+    torch.manual_seed(5)
+    last = "sem_seg_head.predictor.class_embed.layers.1."
+    return {**deop, f"{last}weight": torch.randn(64, 24), f"{last}bias": torch.randn(64)}
 
 
 def catseg_state(golden: Golden) -> dict[str, Any]:
@@ -185,9 +194,10 @@ def gkc_state() -> dict[str, Any]:
 def states(golden: Golden) -> dict[str, dict[str, Any]]:
     ebseg = dict(golden("ebseg_e2e")["w"])
     tower = {f"ov_classifier.{key}": x for key, x in text_state("Tiny-Text-40").items()}
-    catseg = catseg_state(golden)
+    catseg, deop = catseg_state(golden), deop_state(golden)
     return {
-        "deop": deop_state(golden),
+        "deop": deop,
+        "two-stream": two_stream_state(deop),
         "ebseg": {**tower, **ebseg},  # its own scale of logits
         "cat-seg": catseg,
         "esc-net": catseg,
@@ -248,6 +258,28 @@ def test_deops_words_and_class_map_are_the_published_codes(files: dict[str, str]
     net: Any = opened.net
     maps = net.class_map((golden_image("deop_e2e") - mean) / std, words[:, None], tuple(data["in/out_hw"].tolist()))
     assert far(maps[0], data["out/sem_seg"]) < 1e-4
+
+
+@torch.no_grad()
+def test_the_two_stream_baseline_is_of_deops_parts(files: dict[str, str], golden: Golden, far: Far) -> None:
+    two: Any = open_system(SPECS["two-stream"], files["two-stream"]).net
+    deop: Any = open_system(SPECS["deop"], files["deop"]).net
+    image = golden_image("deop_e2e")
+    mean, std = (255 * torch.tensor(x).reshape(3, 1, 1) for x in (MEAN, STD))
+    pixels = ((image - mean) / std)[..., : image.shape[2] // 32 * 32, : image.shape[3] // 32 * 32]
+    found, masks = two.features(pixels, torch.zeros(1, 1, 64)), deop.proposer.propose(pixels)
+    assert far(found.masks, masks) < 1e-6
+
+    model = open_clip.model.CLIP(64, {**VISION, "image_size": 64, "layers": 4, "width": 128}, TEXT, quick_gelu=True)
+    state = golden("deop_e2e")["w"]
+    visual = {k.removeprefix(CLIP): x for k, x in state.items() if k.startswith(f"{CLIP}visual.")}
+    known = {key: x for key, x in visual.items() if key in model.state_dict()}
+    assert {key for key in model.state_dict() if key.startswith("visual.")} == set(known)
+    model.load_state_dict(known, strict=False)
+    crops, shown = two.crops(pixels * two.pixel_scale + two.pixel_shift, masks)
+    expected = model.eval().encode_image(crops, normalize=True) * shown[:, None]
+    assert far(found.embeddings[0, :, :64], expected) < 1e-5
+    assert shown.any()
 
 
 @torch.no_grad()
@@ -474,6 +506,9 @@ def test_a_wrong_checkpoint_is_told_from_a_right_one(
     assert "right.pth holds no CAT-Seg" in refusal(capfd, "cat-seg-tiny", "--weights", save(known["ebseg"]))
     assert "right.pth is no GKC" in refusal(capfd, "gkc-tiny", "--weights", save(known["ebseg"]))
     assert "right.pth" in refusal(capfd, "deop-tiny", "--weights", save(known["ebseg"]))
+    assert "right.pth has not this model's masks and CLIP" in refusal(
+        capfd, "two-stream-tiny", "--weights", save(known["deop"])
+    )
     lacking = {key: x for key, x in known["ebseg"].items() if not key.startswith("sem_seg_head.predictor.query")}
     assert "2 tensors do not match: it lacks decoder.query_feat" in refusal(
         capfd, "ebseg-tiny", "--weights", save(lacking)
