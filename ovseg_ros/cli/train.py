@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     from ovseg_ros.training.ingredients import check_roots
     from ovseg_ros.training.recipe import Recipe
 
-    for name, least in (("steps", 1), ("processes", 1), ("workers", 0)):
+    for name, least in (("steps", 0), ("processes", 1), ("workers", 0)):
         if (value := getattr(options, name)) is not None and value < least:
             raise ModelError(f"--{name} {value}; expected at least {least}")
     recipe = Recipe.load(options.recipe, options.set, steps=options.steps)

@@ -4,14 +4,14 @@ What departs from the paper (section 4.1): the mini SAM starts from random numbe
 are drawn anew (`words.WordSampler`), and a picture's queries are held against the words that it answers only.
 
 The trained words go with the checkpoint (`config()["seen"]`) and into the exported graph, since the balance of the
-embeddings A, B and D knows them (section 3.3). The balance itself is applied to a finished run: `rebalance`.
+embeddings A, B and D knows them (section 3.3). The balance itself belongs to deployment: another one needs no other
+training, but a run of no steps from a finished one.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +25,6 @@ from ovseg_ros.models.ebseg_config import EbsegConfig
 from ovseg_ros.models.onepass import OnePass
 from ovseg_ros.text import StaticTextEncoder
 from ovseg_ros.training.batches import Batch
-from ovseg_ros.training.checkpoint import read_checkpoint, write_checkpoint
 from ovseg_ros.training.choices import check_flags, check_whole, is_number
 from ovseg_ros.training.clip_task import ClipTask, asked_logits
 from ovseg_ros.training.lexicon import lexicon_words
@@ -58,7 +57,8 @@ class EbsegChoices:
             to 0.
         points: where masks are matched and punished: at so many points of each. 0, which is no choice of the paper, at
             every cell; pixels without truth then have no part in a mask, otherwise they count as outside.
-        alpha, beta, gamma: the balance of the embeddings in deployment, see `EbsegConfig`. Training ignores them.
+        alpha, beta, gamma: the balance of the embeddings in deployment, see `EbsegConfig`. Training ignores them. A
+            alone is (0, 0, 0), B alone (0, 0, 1), D alone (1, 1, 0), A and B (0, 0, 0.7).
         seen: the trained words; those of the training pictures where none are given.
     """
 
@@ -195,35 +195,6 @@ def trained_words(mix: Mix, recipe: Recipe) -> tuple[str, ...]:
     if recipe.words.lexicon:
         words |= {word for words in lexicon_words(mix.kinds, mix.forbidden).values() for word in words}
     return tuple(sorted({word.lower() for word in words}))
-
-
-def rebalance(checkpoint: Path, folder: Path, *, alpha: float, beta: float, gamma: float) -> Path:
-    """A finished run with another balance, to be published (`ovseg train` on its folder) and evaluated.
-
-    A alone is (0, 0, 0), B alone (0, 0, 1), D alone (1, 1, 0), A and B (0, 0, 0.7); see `EbsegConfig`.
-
-    Args:
-        checkpoint: a run's `checkpoint.pt`.
-        folder: of the new run, made where it is not there.
-        alpha, beta, gamma: as in `EbsegChoices`.
-
-    Returns:
-        The new checkpoint.
-
-    Raises:
-        ModelError: it is no checkpoint of an EBSeg, or the exponents cannot be.
-    """
-    state = read_checkpoint(checkpoint)
-    if (name := state["config"].get("name")) != "ebseg":
-        raise ModelError(f"{checkpoint} is a run of {name}; expected one of ebseg, which alone has a balance")
-    try:
-        EbsegChoices(alpha=alpha, beta=beta, gamma=gamma)
-    except ValueError as error:
-        raise ModelError(f"this balance cannot be: {error}") from error
-    state["config"] = {**state["config"], "alpha": alpha, "beta": beta, "gamma": gamma}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_checkpoint(folder / checkpoint.name, state)
-    return folder / checkpoint.name
 
 
 def _check_size(key: str, size: tuple[int, int], net: Ebseg) -> None:

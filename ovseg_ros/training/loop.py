@@ -83,6 +83,9 @@ class Trainer:
             ModelError: when the loss is no finite number; the last checkpoint is one from before.
         """
         if self.step >= self.recipe.steps:
+            if not self.checkpoint.exists():  # a recipe of no steps: what it starts from, with other choices
+                self.task.batches(self._mix, self.parts)  # what is remembered of the mix is part of the checkpoint
+                self.save()
             return
         every = save_every or self.recipe.save_every
         bar = tqdm(

@@ -78,7 +78,7 @@ _RECIPE: dict[str, tuple[Check, str]] = {
     "source": _TEXT, "start": _TEXT, "licence": _TEXT, "data_note": _TEXT, "goals": _GOALS,
     "tried": _TEXT, "beside": _NAMES,
     "deploy_size": _SIZE, "crop": _SIZE, "zoom": _RANGE, "model": _MODEL, "multipliers": _FACTORS,
-    "batch": _whole(1), "accumulate": _whole(1), "steps": _whole(1), "save_every": _whole(1), "warmup": _whole(0),
+    "batch": _whole(1), "accumulate": _whole(1), "steps": _whole(0), "save_every": _whole(1), "warmup": _whole(0),
     "seed": _whole(0), "scenes": _whole(0), "frames": _whole(0),
     "focus": _SHARE, "ema": _SHARE, "momentum": _SHARE, "hue": _SHARE, "brightness": _SHARE,
     "contrast": _SHARE, "saturation": _SHARE, "stretch": _number(), "learning_rate": _number(),
@@ -110,6 +110,8 @@ def check_recipe(recipe: Recipe) -> None:
     if bool(recipe.source) == bool(recipe.sources):
         given = "both" if recipe.source else "neither"
         raise ModelError(f"{given} of `source` and `sources` given; expected one of them, such as `source: camvid`")
+    if not recipe.steps and not recipe.start:
+        raise ModelError("steps is 0; expected at least 1, or a `start` whose weights are taken as they are")
     names = [spec.name for spec in recipe.sources]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ModelError(f"two sources are called {twice!r}; give each a `name` of its own")

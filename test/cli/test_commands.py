@@ -94,7 +94,7 @@ def test_doctor_reports_findings_as_json() -> None:
     [
         (["stret"], "no recipe 'stret'; known: clip-mini, "),
         (["street"], "--root is missing"),
-        (["street", "--steps", "0"], "--steps 0"),
+        (["street", "--steps", "-1"], "--steps -1"),
         (["street", "--root", "/nowhere"], "no folder /nowhere"),
         (["nowhere.yaml"], "cannot read the recipe nowhere.yaml"),
     ],

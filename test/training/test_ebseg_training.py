@@ -19,7 +19,7 @@ from ovseg_ros.models.ebseg import EbsegState  # noqa: E402
 from ovseg_ros.text import StaticTextEncoder  # noqa: E402
 from ovseg_ros.training.batches import Batch  # noqa: E402
 from ovseg_ros.training.checkpoint import read_checkpoint  # noqa: E402
-from ovseg_ros.training.ebseg import VOID, EbsegChoices, EbsegTask, rebalance, trained_words  # noqa: E402
+from ovseg_ros.training.ebseg import VOID, EbsegChoices, EbsegTask, trained_words  # noqa: E402
 from ovseg_ros.training.losses.structure import structure_consistency  # noqa: E402
 from ovseg_ros.training.mix import Ingredient, Mix  # noqa: E402
 from ovseg_ros.training.recipe import Recipe  # noqa: E402
@@ -321,10 +321,11 @@ def test_another_balance_needs_no_other_training(
     text = torch.from_numpy(tiny_encoder.encode(("red", "car", "tree")))[:, None]
 
     def graph(*balance: float) -> Any:
-        path = rebalance(
-            trainer.checkpoint, tmp_path / "other", **dict(zip(("alpha", "beta", "gamma"), balance, strict=True))
-        )
-        state = read_checkpoint(path)
+        exponents = dict(zip(("alpha", "beta", "gamma"), balance, strict=True))
+        variant = recipe(exponents, steps=0, start="run")
+        made = make_trainer(tmp_path / "-".join(map(str, balance)), variant, tiny_encoder, painted())
+        assert list(made.run(workers=0, quiet=True)) == []
+        state = read_checkpoint(made.checkpoint)
         other = open_task(Recipe(**{**vars(chosen), "model": state["config"]}), tiny_encoder)
         other.net.load_state_dict(state["average"])
         return other.deployed(other.net, chosen.deploy_size).net
@@ -341,11 +342,7 @@ def test_another_balance_needs_no_other_training(
             wanted = (20 * alone @ text[:, 0].t()).softmax(dim=-1) * (1 - void)
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     with pytest.raises(ModelError, match=r"alpha or beta, 0.5, and gamma, 0.7, are more than 1 together"):
-        rebalance(trainer.checkpoint, tmp_path / "other", alpha=0.5, beta=0.1, gamma=0.7)
-    state = read_checkpoint(trainer.checkpoint)
-    torch.save({**state, "config": {"name": "pixeltext"}}, tmp_path / "plain.pt")
-    with pytest.raises(ModelError, match="is a run of pixeltext; expected one of ebseg"):
-        rebalance(tmp_path / "plain.pt", tmp_path / "other", alpha=0.1, beta=0.1, gamma=0.1)
+        open_task(recipe({"alpha": 0.5, "beta": 0.1, "gamma": 0.7}), tiny_encoder)
 
 
 def test_the_second_stream_is_that_of_d_alone(task: Open) -> None:

@@ -69,7 +69,7 @@ def test_a_data_set_is_measured_on_the_part_that_is_kept_apart(tmp_path: Path) -
         (GOOD.replace("{absent: 4}", "5").encode(), "words holds 5"),
         (GOOD.replace("absent", "present").encode(), "no key 'present' of words"),
         (GOOD.replace("{absent: 4}", "{name: 2}").encode(), "words: name is 2"),
-        (GOOD.encode() + b"steps: 0", "steps is 0; expected a whole number of at least 1"),
+        (GOOD.encode() + b"steps: 0", "steps is 0; expected at least 1, or a `start` whose weights"),
         (GOOD.encode() + b"steps: many", "steps is 'many'"),
         (GOOD.encode() + b"crop: [100, 256]", r"crop is \(100, 256\); expected .*multiples of 16"),
         (GOOD.encode() + b"zoom: [1.0, 0.5]", "zoom is"),
