@@ -135,7 +135,8 @@ class ClassMapper:
 
     Args:
         net: a `DenseModel` or `MaskModel`, in evaluation mode, that takes inputs of any size. One that was trained
-            with a sigmoid a class says so by an attribute `sigmoid = True`; others are read with a softmax.
+            with a sigmoid a class says so by an attribute `sigmoid = True`; others are read with a softmax. One that
+            sees windows at a size of its own has its side as `window`.
         protocol: any but `native`.
         text: (K, S, D) unit vectors; synonyms beyond a class's own are repetitions.
         synonyms: how many words each class has, K numbers up to S.
@@ -156,6 +157,7 @@ class ClassMapper:
         self.std = 255 * torch.tensor(model.pixel_std, device=device).reshape(1, 3, 1, 1)
         cell: int = getattr(net, "multiple", model.stride * model.coarse)
         self.multiple = protocol.multiple if protocol.multiple % cell == 0 else cell
+        self.window: int | None = getattr(net, "window", None) if protocol.windows else None
 
     @torch.inference_mode()
     def __call__(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -218,8 +220,12 @@ class ClassMapper:
         """One pass: (N, 3, h, w) of 0..255 -> maps at h x w. Padding follows normalisation: it is the mean colour."""
         height, width = pixels.shape[2:]
         x = (pixels - self.mean) / self.std
-        x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
-        padded, image = (x.shape[2], x.shape[3]), (height, width)
+        if self.window:  # nothing to pad, and the maps are resized to the view as any logits are
+            x = _resize(x, (self.window, self.window))
+            padded = image = (height, width)
+        else:
+            x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
+            padded, image = (x.shape[2], x.shape[3]), (height, width)
         features: Tensor | Proposals = self.net.features(x, self.text)  # type: ignore[operator]
         if isinstance(features, Proposals):
             masked = cast(MaskModel, self.net)

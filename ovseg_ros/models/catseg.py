@@ -26,6 +26,7 @@ from ovseg_ros.models.clip import BlockRule, VisionTransformer, to_map
 from ovseg_ros.models.clip_config import ClipVisionConfig
 
 DENSE = {-1: BlockRule(Identity(), from_cls=True)}  # CLIP's last block mixes no patches
+WINDOW_CELLS = 24  # of CLIP along either side of what published inference shows it
 
 
 class GuidedTrunk(nn.Module):
@@ -154,6 +155,7 @@ class CostModel(nn.Module, ABC):
         super().__init__()
         self.pixel_mean, self.pixel_std, self.multiple = clip.mean, clip.std, clip.patch
         self.patch, self.budget = clip.patch, budget
+        self.window = WINDOW_CELLS * clip.patch  # where an image is seen in several, each is squeezed into this square
         self.trunk = GuidedTrunk(clip, config)
 
     @abstractmethod

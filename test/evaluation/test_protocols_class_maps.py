@@ -32,9 +32,10 @@ class Dense(nn.Module):
 
     pixel_mean, pixel_std, stride, coarse = MEAN, STD, 8, 1
 
-    def __init__(self, other: float | None = None, *, sigmoid: bool = False) -> None:
+    def __init__(self, other: float | None = None, *, sigmoid: bool = False, window: int | None = None) -> None:
         super().__init__()
         torch.manual_seed(3)
+        self.window = window
         self.first = nn.Conv2d(3, 24, 8, stride=8)
         self.second = nn.Conv2d(24, D, 3, padding=1)
         self.other = other
@@ -152,16 +153,20 @@ def test_mmseg_averages_logits_of_windows_and_lets_every_word_compete(picture: A
     same(found, maps, maps[0].amax(dim=0))
 
 
-@pytest.mark.parametrize("sigmoid", [True, False])
+@pytest.mark.parametrize(("sigmoid", "window"), [(True, None), (False, None), (True, 56)])
 @torch.inference_mode()
-def test_catseg_averages_probabilities_of_windows_and_of_the_whole(picture: Any, sigmoid: bool) -> None:
+def test_catseg_averages_probabilities_of_windows_and_of_the_whole(
+    picture: Any, sigmoid: bool, window: int | None
+) -> None:
+    """The large CAT-Seg squeezes every view into its own size, so do networks with a `window`."""
     rgb, text = picture(4, 90, 130), words(40, 1)
-    net = Dense(None if sigmoid else 2.0, sigmoid=sigmoid)
+    net = Dense(None if sigmoid else 2.0, sigmoid=sigmoid, window=window)
     found = ClassMapper(net, CATSEG, text, [1] * 40)(rgb)
     image = by_pillow(rgb, (100, 144))
     unfold, fold = nn.Unfold(64, stride=32), nn.Fold((96, 96), 64, stride=32)  # as CAT-Seg's code cuts and joins
     windows = unfold(normalised(up(image, (96, 96)))).reshape(3, 64, 64, 4).permute(3, 0, 1, 2)
     views = torch.cat([windows, normalised(up(image, (64, 64)))])
+    views = views if window is None else up(views, (window, window))
     logits = up(net.scores(net.features(views, text), text), (64, 64))
     rivals = logits if sigmoid else torch.cat([logits, torch.full_like(logits[:, :1], 2.0)], dim=1)
     views = logits.sigmoid() if sigmoid else rivals.softmax(dim=1)[:, :40]

@@ -114,6 +114,7 @@ def test_a_listed_system_is_its_network(spec: SystemSpec) -> None:
     assert spec.multiple == net.multiple
     assert spec.refuse_size() is None
     assert hasattr(net, "shortlist") == spec.budget
+    assert getattr(net, "window", None) == (spec.size[0] if spec.budget else None)
     assert (getattr(net, "seen", None) is not None) == bool(spec.seen)
     text = read_open_clip(spec.architecture)
     clip = net.clip.config if isinstance(net, TwoStream) else net.config.clip
