@@ -24,7 +24,11 @@ from ovseg_ros.models.export import export_onnx  # noqa: E402
 from ovseg_ros.models.onepass import OnePass  # noqa: E402
 from ovseg_ros.models.training_free import training_free  # noqa: E402
 from ovseg_ros.models.zoo import METHODS, ModelSpec, listed_models  # noqa: E402
+from ovseg_ros.resources import find  # noqa: E402
+from ovseg_ros.text import open_text_encoder  # noqa: E402
+from ovseg_ros.weights import GRAPH_FILE, open_weights  # noqa: E402
 
+SHIPPED = sorted(path.parent.name for path in find("weights").glob(f"*/{GRAPH_FILE}"))
 CAPABILITIES = ("7.5", "8.6", "8.9", "12.0")
 TINY = ClipVisionConfig(image_size=64, patch=16, width=64, layers=6, heads=2, mlp=128, embed_dim=32)
 SIZE = (256, 272)  # 272 patches: past 255, indices change their types
@@ -104,6 +108,18 @@ def test_tensorrt_rtx_compiles_every_listed_model_at_full_size(spec: ModelSpec, 
     pytest.importorskip("open_clip")
     config = ClipVisionConfig.from_open_clip(spec.architecture)
     graph = graph_of(segmenter(spec.method, config, spec.size), spec.name, tmp_path, config, spec.size)
+    for capability in CAPABILITIES:
+        folder = build_engine(graph, "tensorrt-rtx", "fp16", capability, root=tmp_path / "engines")
+        assert (folder / "image.plan").stat().st_size > 1_000_000
+
+
+@pytest.mark.engines
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("model", SHIPPED)
+def test_tensorrt_rtx_compiles_every_shipped_checkpoint(model: str, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
+    weights = open_weights(str(find("weights") / model))
+    graph = weights.graph(open_text_encoder(weights.text_folder, "fp32"))
     for capability in CAPABILITIES:
         folder = build_engine(graph, "tensorrt-rtx", "fp16", capability, root=tmp_path / "engines")
         assert (folder / "image.plan").stat().st_size > 1_000_000
