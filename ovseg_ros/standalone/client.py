@@ -19,6 +19,7 @@ from .dds.qos_policies import user_data as user_data_of
 from .dds.user_data import unpack
 from .logging import RcutilsLogger
 from .qos import QoSProfile
+from .receiver import Receiver
 from .serialization import SerializationError, decode, encode
 from .service import HEADER
 from .task import Future
@@ -26,7 +27,7 @@ from .task import Future
 _IDENTITY = struct.Struct("<Qq")
 
 
-class Client:
+class Client(Receiver):
     """Calls a service; create with `node.create_client`."""
 
     def __init__(
@@ -40,16 +41,11 @@ class Client:
         qos_profile: QoSProfile,
         logger: RcutilsLogger,
     ) -> None:
+        super().__init__(reader, callback_group, qos_profile, logger)
         self.context = context
-        self._reader = reader
         self._writer = writer
         self.srv_type = srv_type
         self.srv_name = srv_name
-        self.callback_group: CallbackGroup | None = callback_group
-        self.qos_profile = qos_profile
-        self._logger = logger
-        self._executor_event = False
-        self._ready = False
         self._lock = threading.Lock()
         self._sequence = itertools.count(1)
         self._pending: dict[int, Future] = {}
@@ -128,19 +124,10 @@ class Client:
 
     def destroy(self) -> None:
         """Stop calling; prefer `node.destroy_client`."""
-        self._reader.close()
+        super().destroy()
         self._writer.close()
 
-    def _is_ready(self) -> bool:
-        return self._ready
-
-    def _take(self) -> Callable[[], Any] | None:
-        self._ready = False
-        sample = self._reader.take()
-        if sample is None:
-            return None
-        self._ready = True
-        data, _ = sample
+    def _received(self, data: bytes, info: Any) -> Callable[[], Any] | None:
         # Every client of the service hears every reply; most are for others.
         if len(data) < 4 + HEADER:
             return None

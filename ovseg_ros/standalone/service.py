@@ -15,6 +15,7 @@ from .dds.qos_policies import user_data as user_data_of
 from .dds.user_data import unpack
 from .logging import RcutilsLogger
 from .qos import QoSProfile
+from .receiver import Receiver
 from .serialization import SerializationError, decode, encode
 
 #: Bytes before a request or reply: the client's id and the sequence number, which the reply repeats.
@@ -23,7 +24,7 @@ HEADER = 16
 _PATIENCE = 0.1
 
 
-class Service:
+class Service(Receiver):
     """Answers requests; create with `node.create_service`. The callback gets (request, response), returns response."""
 
     def __init__(
@@ -37,16 +38,11 @@ class Service:
         qos_profile: QoSProfile,
         logger: RcutilsLogger,
     ) -> None:
-        self._reader = reader
+        super().__init__(reader, callback_group, qos_profile, logger)
         self._writer = writer
         self.srv_type = srv_type
         self.srv_name = srv_name
         self.callback = callback
-        self.callback_group: CallbackGroup | None = callback_group
-        self.qos_profile = qos_profile
-        self._logger = logger
-        self._executor_event = False
-        self._ready = False
         self._known_clients: set[int] = set()
 
     @property
@@ -65,19 +61,10 @@ class Service:
 
     def destroy(self) -> None:
         """Stop serving; prefer `node.destroy_service`."""
-        self._reader.close()
+        super().destroy()
         self._writer.close()
 
-    def _is_ready(self) -> bool:
-        return self._ready
-
-    def _take(self) -> Callable[[], Any] | None:
-        self._ready = False
-        sample = self._reader.take()
-        if sample is None:
-            return None
-        self._ready = True
-        data, info = sample
+    def _received(self, data: bytes, info: Any) -> Callable[[], Any] | None:
         try:
             request = decode(data, self.srv_type.Request._definition.name, skip=HEADER)
         except SerializationError as error:

@@ -11,10 +11,11 @@ from .dds.endpoints import Reader
 from .event_handler import EventHandler
 from .logging import RcutilsLogger
 from .qos import QoSProfile
+from .receiver import Receiver
 from .serialization import SerializationError, decode
 
 
-class Subscription:
+class Subscription(Receiver):
     """Receives messages of one type from one topic; create with `node.create_subscription`.
 
     The callback gets the message (bytes if `raw`) and, if it takes two arguments, a dictionary with
@@ -33,17 +34,12 @@ class Subscription:
         raw: bool,
         logger: RcutilsLogger,
     ) -> None:
-        self._reader = reader
+        super().__init__(reader, callback_group, qos_profile, logger)
         self.msg_type = msg_type
         self._topic_name = topic_name
         self.callback = callback
-        self.callback_group: CallbackGroup | None = callback_group
-        self.qos_profile = qos_profile
         self.raw = raw
         self.event_handlers: list[EventHandler] = []
-        self._logger = logger
-        self._executor_event = False
-        self._ready = False
 
     @property
     def topic_name(self) -> str:
@@ -64,22 +60,7 @@ class Subscription:
         """Return how many publishers match now."""
         return self._reader.writer_count()
 
-    def destroy(self) -> None:
-        """Leave the topic; prefer `node.destroy_subscription`."""
-        self._reader.close()
-
-    def _is_ready(self) -> bool:
-        return self._ready
-
-    def _take(self) -> Callable[[], Any] | None:
-        """Take one message; returns the call to make with it. More may wait, so it stays ready until none came."""
-        # Cleared before looking: a message that arrives now sets it again.
-        self._ready = False
-        sample = self._reader.take()
-        if sample is None:
-            return None
-        self._ready = True
-        data, info = sample
+    def _received(self, data: bytes, info: Any) -> Callable[[], Any] | None:
         try:
             msg = data if self.raw else decode(data, self.msg_type._definition.name)
         except SerializationError as error:
