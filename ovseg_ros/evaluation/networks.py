@@ -6,7 +6,7 @@ import json
 import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -119,6 +119,8 @@ def _system(built: Weights, manifest: dict[str, Any], weights: str) -> Network:
     _check_source(built, opened.source)
     encoder = open_text_encoder(built.text_folder, "fp32")
     remember_seen(opened.net, encoder, manifest["seen_words"])
+    if not spec.budget:
+        cast(Any, opened.net).fine = manifest.get("fine", False)
     return Network(built.name, opened.net, encoder, built.size)
 
 

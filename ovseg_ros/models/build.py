@@ -108,6 +108,7 @@ def build_system(
     max_classes: int = 1024,
     program: bool = False,
     encoder_alone: bool = False,
+    fine: bool = False,
 ) -> None:
     """The same for one of the papers' systems, whose checkpoint holds the text tower as well.
 
@@ -118,12 +119,15 @@ def build_system(
         text: where the text tower comes from where the checkpoint has none; see `system_weights.open_text`.
         seen: words that the system was trained on, which its balance weighs differently (EBSeg).
         max_classes, program, encoder_alone: as for `build_model`.
+        fine: enlarge the masks before classes are mixed, as published; see `mask_read_out.read_out_masks`.
 
     Raises:
-        ModelError: as `build_model`; or for a system whose encoder cannot do without words.
+        ModelError: as `build_model`; for a system whose encoder cannot do without words; or `fine` without masks.
     """
     if problem := spec.refuse_size():
         raise ModelError(problem)
+    if fine and spec.budget:
+        raise ModelError(f"{spec.name} has class maps and no masks, so that there are none to enlarge first")
     if encoder_alone and spec.budget:
         raise ModelError(f"the words take part in {spec.system} from the start, so that it has no encoder alone")
     settings = {
@@ -132,6 +136,7 @@ def build_system(
         "config": spec.config,
         "text_weights": text,
         "seen_words": list(seen),
+        "fine": fine,
     }
     if _is_there(folder, {**settings, "weights": weights}, program):
         return
@@ -142,6 +147,8 @@ def build_system(
         net = cast(Any, opened.net)
         remember_seen(net, encoder, seen)
         net.bake(spec.size)
+        if not spec.budget:
+            net.fine = fine
         return (EncoderAlone if encoder_alone else ShortlistPass if spec.budget else OnePass)(net, spec.size)
 
     licence, data = spec.licence, f"{opened.source}'s"
