@@ -53,11 +53,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", metavar="HxW", help="pixels the network works at, multiples of its patch")
     parser.add_argument("--windows", metavar="CROP,STEP", help="segment in overlapping windows, e.g. 224,112")
     parser.add_argument(
-        "--fine-masks",
-        action="store_true",
-        help="DeOP, GKC, EBSeg: enlarge masks before their classes are mixed, label for label as published, and slower",
-    )
-    parser.add_argument(
         "--max-classes", type=int, default=MAX_CLASSES, help="classes an engine holds, %(default)s by default"
     )
     parser.add_argument(
@@ -142,10 +137,9 @@ def _export(options: argparse.Namespace) -> str:
 
 
 def _training_free(spec: ModelSpec, options: argparse.Namespace, folder: Path) -> None:
-    for option in ("text", "seen", "fine_masks"):
+    for option in ("text", "seen"):
         if getattr(options, option):
-            flag = option.replace("_", "-")
-            raise OvsegError(f"--{flag} goes with systems such as ebseg-b; {spec.name} has no use for it")
+            raise OvsegError(f"--{option} goes with systems such as ebseg-b; {spec.name} has no use for it")
     from ovseg_ros.models.build import build_model  # takes seconds
     from ovseg_ros.models.clip_segmenter import Windows
 
@@ -183,7 +177,6 @@ def _system(spec: SystemSpec, options: argparse.Namespace, folder: Path) -> None
         max_classes=options.max_classes,
         program=options.backend == "torch",
         encoder_alone=options.encoder_alone,
-        fine=options.fine_masks,
     )
 
 
@@ -226,7 +219,7 @@ def _numbers(text: str, separator: str, what: str, form: str) -> tuple[int, int]
 
 def _refuse_export_options(options: argparse.Namespace) -> None:
     """An embedded model is exported already."""
-    for option in ("weights", "text", "seen", "size", "windows", "name", "encoder_alone", "fine_masks"):
+    for option in ("weights", "text", "seen", "size", "windows", "name", "encoder_alone"):
         if getattr(options, option):
             flag = option.replace("_", "-")
             raise OvsegError(f"{options.model} is embedded, with weights and size of its own; leave --{flag} away")

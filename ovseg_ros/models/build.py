@@ -108,7 +108,6 @@ def build_system(
     max_classes: int = 1024,
     program: bool = False,
     encoder_alone: bool = False,
-    fine: bool = False,
 ) -> None:
     """The same for one of the papers' systems, whose checkpoint holds the text tower as well.
 
@@ -119,15 +118,12 @@ def build_system(
         text: where the text tower comes from where the checkpoint has none; see `system_weights.open_text`.
         seen: words that the system was trained on, which its balance weighs differently (EBSeg).
         max_classes, program, encoder_alone: as for `build_model`.
-        fine: enlarge the masks before classes are mixed, as published; see `mask_read_out.read_out_masks`.
 
     Raises:
-        ModelError: as `build_model`; for a system whose encoder cannot do without words; or `fine` without masks.
+        ModelError: as `build_model`; or for a system whose encoder cannot do without words.
     """
     if problem := spec.refuse_size():
         raise ModelError(problem)
-    if fine and spec.budget:
-        raise ModelError(f"{spec.name} has class maps and no masks, so that there are none to enlarge first")
     if encoder_alone and spec.budget:
         raise ModelError(f"the words take part in {spec.system} from the start, so that it has no encoder alone")
     settings = {
@@ -136,7 +132,7 @@ def build_system(
         "config": spec.config,
         "text_weights": text,
         "seen_words": list(seen),
-        "fine": fine,
+        "masks": "none" if spec.budget else "as published",
     }
     if _is_there(folder, {**settings, "weights": weights}, program):
         return
@@ -147,14 +143,22 @@ def build_system(
         net = cast(Any, opened.net)
         remember_seen(net, encoder, seen)
         net.bake(spec.size)
-        if not spec.budget:
-            net.fine = fine
+        read_as_published(net)
         return (EncoderAlone if encoder_alone else ShortlistPass if spec.budget else OnePass)(net, spec.size)
 
     licence, data = spec.licence, f"{opened.source}'s"
     if weights == RANDOM:
         licence, data = licence_of(RANDOM), RANDOM_DATA
     _export(folder, settings, Parts(tower, whole, opened.source, licence, data, opened.note), program)
+
+
+def read_as_published(net: nn.Module) -> None:
+    """Have masks enlarged before their classes are mixed, label for label as published, in place.
+
+    At the papers' sizes that costs nothing that could be measured; `mask_read_out.read_out_masks` has the other order.
+    """
+    if hasattr(net, "fine"):  # a `onepass.MaskModel`
+        cast(Any, net).fine = True
 
 
 def remember_seen(net: nn.Module, encoder: TextEncoder, words: Sequence[str]) -> None:

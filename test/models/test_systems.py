@@ -392,9 +392,7 @@ def test_a_system_is_exported_in_its_own_form(
     for system, kind in (("cat-seg", ShortlistPass), ("esc-net", ShortlistPass), ("gkc", OnePass)):
         build.build_system(SPECS[system], files[system], tmp_path / system)
         assert type(wholes[-1]) is kind
-    assert not wholes[-1].net.fine
-    build.build_system(SPECS["gkc"], files["gkc"], tmp_path / "gkc", fine=True)  # not what lies there already
-    assert wholes[-1].net.fine
+    assert wholes[-1].net.fine  # as published
     build.build_system(SPECS["gkc"], files["gkc"], tmp_path / "alone", encoder_alone=True)
     assert type(wholes[-1]) is EncoderAlone
     manifest = json.loads((tmp_path / "esc-net" / "manifest.json").read_text(encoding="utf-8"))
@@ -483,10 +481,7 @@ def refusal(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         (("ebseg-tiny", "--weights", "random", "--seen", "stuff"), "the training 'stuff' is unknown"),
         (("gkc-tiny", "--weights", "random", "--seen", "stuff171"), "gkc-tiny treats all words alike"),
         (("cat-seg-tiny", "--weights", "random", "--encoder-alone", "--name", "x"), "no encoder alone"),
-        (("cat-seg-tiny", "--weights", "random", "--fine-masks"), "cat-seg-tiny has class maps and no masks"),
         (("naclip-vit-b-16", "--text", "openai"), "--text goes with systems"),
-        (("naclip-vit-b-16", "--fine-masks"), "--fine-masks goes with systems"),
-        (("mini", "--fine-masks"), "leave --fine-masks away"),
         (("naclip-vit-b-16", "--seen", "none"), "--seen goes with systems"),
         (("mini", "--seen", "none"), "leave --seen away"),
         (("mini", "--text", "openai"), "leave --text away"),
