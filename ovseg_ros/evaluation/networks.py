@@ -107,7 +107,7 @@ def _clip(built: Weights, manifest: dict[str, Any], weights: str) -> Network:
 
 def _system(built: Weights, manifest: dict[str, Any], weights: str) -> Network:
     """A paper's system, from the checkpoint that the build was made from."""
-    from ovseg_ros.models.build import read_as_published, remember_seen
+    from ovseg_ros.models.build import remember_seen
     from ovseg_ros.models.system_weights import open_system
     from ovseg_ros.models.systems import listed_systems
 
@@ -119,7 +119,6 @@ def _system(built: Weights, manifest: dict[str, Any], weights: str) -> Network:
     _check_source(built, opened.source)
     encoder = open_text_encoder(built.text_folder, "fp32")
     remember_seen(opened.net, encoder, manifest["seen_words"])
-    read_as_published(opened.net)
     return Network(built.name, opened.net, encoder, built.size)
 
 

@@ -143,22 +143,12 @@ def build_system(
         net = cast(Any, opened.net)
         remember_seen(net, encoder, seen)
         net.bake(spec.size)
-        read_as_published(net)
         return (EncoderAlone if encoder_alone else ShortlistPass if spec.budget else OnePass)(net, spec.size)
 
     licence, data = spec.licence, f"{opened.source}'s"
     if weights == RANDOM:
         licence, data = licence_of(RANDOM), RANDOM_DATA
     _export(folder, settings, Parts(tower, whole, opened.source, licence, data, opened.note), program)
-
-
-def read_as_published(net: nn.Module) -> None:
-    """Have masks enlarged before their classes are mixed, label for label as published, in place.
-
-    At the papers' sizes that costs nothing that could be measured; `mask_read_out.read_out_masks` has the other order.
-    """
-    if hasattr(net, "fine"):  # a `onepass.MaskModel`
-        cast(Any, net).fine = True
 
 
 def remember_seen(net: nn.Module, encoder: TextEncoder, words: Sequence[str]) -> None:

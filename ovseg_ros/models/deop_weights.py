@@ -62,9 +62,9 @@ def load_deop(
             them. `converting.unmatched` gives all.
     """
     ours, words, aside = split(state)
-    _check(model, ours, source)
+    check_fits(model, ours, f"{source} is not of this model")
     if text is not None:
-        _check(text, words, source)
+        check_fits(text, words, f"{source} is not of this model")
         text.load_state_dict(words)
     else:
         aside |= dict.fromkeys(words, "belongs to the text side, which was not asked for")
@@ -106,8 +106,17 @@ def _known(key: str, words: Mapping[str, Tensor]) -> bool:
     return key.startswith("visual.") or key.replace("transformer.resblocks.", "blocks.") in words
 
 
-def _check(model: nn.Module, theirs: Mapping[str, Tensor], source: str) -> None:
-    """Refuse a checkpoint that differs from a model; counters of training are left aside."""
+def check_fits(model: nn.Module, theirs: Mapping[str, Tensor], otherwise: str) -> None:
+    """Refuse a checkpoint that differs from a model; counters of training are left aside.
+
+    Args:
+        model: what it should be of.
+        theirs: its tensors under our names.
+        otherwise: how the error begins.
+
+    Raises:
+        ModelError: it differs.
+    """
     ours = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
     if problems := unmatched(ours, theirs):
-        raise ModelError(f"{source} is not of this model: {problems}; take DeOP's model_final.pth")
+        raise ModelError(f"{otherwise}: {problems}; take DeOP's model_final.pth")

@@ -76,7 +76,8 @@ class OpenSystem:
     """A network of the papers with weights.
 
     Attributes:
-        net: in evaluation mode, float32, on the CPU; takes images of any size that divides.
+        net: in evaluation mode, float32, on the CPU; takes images of any size that divides. Masks are enlarged before
+            their classes are mixed, as published; see `mask_read_out.read_out_masks`.
         source: what the weights came from: file names with hashes, or "random".
         note: what is to be known of them; "" where they are a published model's.
         files: the files.
@@ -101,7 +102,9 @@ def open_system(spec: SystemSpec, weights: str) -> OpenSystem:
     files = () if weights == RANDOM else tuple(_read(spec, part.strip()) for part in weights.split(","))
     system = SYSTEMS[spec.system]
     torch.manual_seed(0)
-    net = system.make(system.configs[spec.config]())
+    net: Any = system.make(system.configs[spec.config]())
+    if hasattr(net, "fine"):  # masks: label for label as published, which costs nothing measurable at these sizes
+        net.fine = True
     note = system.load(net, files) if files else ""
     source = " + ".join(f"{file.name} sha256:{file.hash[:16]}" for file in files) or RANDOM
     return OpenSystem(net.eval().requires_grad_(False), source, note, files)

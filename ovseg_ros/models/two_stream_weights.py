@@ -6,15 +6,19 @@ What one pass saves and what it costs is then told by nothing but the passes. Th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from ovseg_ros.errors import ModelError
-from ovseg_ros.models.converting import unmatched
-from ovseg_ros.models.deop_weights import split
+from ovseg_ros.models.converting import renamed
+from ovseg_ros.models.deop_weights import check_fits, split
 from ovseg_ros.models.two_stream import TwoStream
 
 ONE_PASS_ONLY = ("anchors.", "trunk.extra_positions")  # what DeOP has and a CLIP that sees crops has no use for
-RENAMES = {"proposer.": "proposer.net.", "no_object": "proposer.no_object", "trunk.": "clip."}
+RENAMES = (
+    (re.compile(r"^proposer\."), "proposer.net."),
+    (re.compile(r"^no_object$"), "proposer.no_object"),
+    (re.compile(r"^trunk\."), "clip."),
+)
 
 
 def load_from_deop(model: TwoStream, state: Mapping[str, object], source: str = "the checkpoint") -> None:
@@ -28,13 +32,6 @@ def load_from_deop(model: TwoStream, state: Mapping[str, object], source: str = 
     Raises:
         ModelError: the checkpoint is another model's; counts the tensors that do not match and names the first.
     """
-    theirs = {_ours(key): value for key, value in split(state)[0].items() if not key.startswith(ONE_PASS_ONLY)}
-    ours = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
-    if problems := unmatched(ours, theirs):
-        raise ModelError(f"{source} has not this model's masks and CLIP: {problems}; take DeOP's model_final.pth")
+    theirs = {renamed(key, RENAMES): x for key, x in split(state)[0].items() if not key.startswith(ONE_PASS_ONLY)}
+    check_fits(model, theirs, f"{source} has not this model's masks and CLIP")
     model.load_state_dict(theirs, strict=False)
-
-
-def _ours(key: str) -> str:
-    old = next((old for old in RENAMES if key.startswith(old)), "")
-    return RENAMES.get(old, "") + key.removeprefix(old)

@@ -138,3 +138,16 @@ def by_openvino() -> Callable[..., Any]:
         return torch.from_numpy(compiled([tensor.numpy() for tensor in inputs])[0])
 
     return run
+
+
+@pytest.fixture(scope="module")
+def clip() -> Any:
+    """An open_clip model with a tiny text tower and the real vocabulary, its prompts far apart."""
+    torch = pytest.importorskip("torch")
+    open_clip = pytest.importorskip("open_clip")
+    torch.manual_seed(0)
+    vision = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
+    model = open_clip.model.CLIP(24, vision, text, quick_gelu=True).eval().requires_grad_(False)
+    torch.nn.init.normal_(model.token_embedding.weight, std=0.5)  # as small as CLIP's own, all prompts look alike
+    return model

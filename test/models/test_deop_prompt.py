@@ -15,17 +15,6 @@ from ovseg_ros.errors import ModelError  # noqa: E402
 from ovseg_ros.models.deop_prompt import PromptedText  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def clip() -> Any:
-    """An open_clip model with a tiny text tower and the real vocabulary."""
-    torch.manual_seed(0)
-    vision = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}
-    text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
-    model = open_clip.model.CLIP(24, vision, text, quick_gelu=True).eval().requires_grad_(False)
-    torch.nn.init.normal_(model.token_embedding.weight, std=0.5)  # as small as CLIP's own, all prompts look alike
-    return model
-
-
 @pytest.mark.parametrize("word", ["cat", "traffic light", "playing field"])
 def test_with_a_photo_of_a_it_is_clips_embedding(clip: Any, word: str) -> None:
     prompts = PromptedText.from_clip(clip.state_dict(), context=4)

@@ -16,17 +16,6 @@ from ovseg_ros.models.deop_text import PromptedTower  # noqa: E402
 START, END = 49406, 49407
 
 
-@pytest.fixture(scope="module")
-def clip() -> Any:
-    """An open_clip model with a tiny text tower and the real vocabulary, its prompts far apart."""
-    torch.manual_seed(0)
-    vision = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}
-    text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
-    model = open_clip.model.CLIP(24, vision, text, quick_gelu=True).eval().requires_grad_(False)
-    torch.nn.init.normal_(model.token_embedding.weight, std=0.5)
-    return model
-
-
 def test_a_word_is_encoded_as_in_training(clip: Any) -> None:
     prompts = PromptedText.from_clip(clip.state_dict()).requires_grad_(False)
     prompts.context.normal_(std=0.5)
