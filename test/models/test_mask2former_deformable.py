@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
-F = torch.nn.functional
 
-from ovseg_ros.models.mask2former.deformable import MSDeformAttn, sample  # noqa: E402
+from ovseg_ros.models.mask2former.deformable import MSDeformAttn, sample, sample_by_grid  # noqa: E402
 
 Far = Callable[[Any, Any], float]
 GRIDS = [(3, 5), (6, 7)]
@@ -38,10 +37,11 @@ def bilinear(value: Any, y: float, x: float) -> Any:
     return total
 
 
+@pytest.mark.parametrize("form", [sample, sample_by_grid])
 @pytest.mark.parametrize("spread", [0.3, 2.0, 50.0])
-def test_samples_are_those_of_a_loop(spread: float, far: Far) -> None:
+def test_samples_are_those_of_a_loop(spread: float, form: Callable[..., Any], far: Far) -> None:
     value, reference, offsets, weights = case(spread=spread)
-    found = sample(value, (6, 7), reference, offsets, weights)
+    found = form(value, (6, 7), reference, offsets, weights)
     expected = torch.zeros(2, 3, 9, 4)
     for n in range(2):
         for q in range(9):
@@ -54,24 +54,20 @@ def test_samples_are_those_of_a_loop(spread: float, far: Far) -> None:
     assert far(found, expected) < 1e-5
 
 
-def test_samples_and_their_gradients_are_those_of_grid_sample(far: Far) -> None:
-    value, reference, offsets, weights = (x.requires_grad_() for x in case(1))
-    found = sample(value, (6, 7), reference, offsets, weights)
-    places = (reference + offsets / torch.tensor([7.0, 6.0])) * 2 - 1  # (N, Q, H, P, 2)
-    maps = value.permute(0, 2, 3, 1).reshape(6, 4, 6, 7)
-    picked = F.grid_sample(maps, places.transpose(1, 2).flatten(0, 1), align_corners=False)  # (N H, d, Q, P)
-    expected = (picked * weights.transpose(1, 2).flatten(0, 1)[:, None]).sum(dim=-1).transpose(1, 2)
-    assert far(found.flatten(0, 1), expected) < 1e-5
+def test_both_forms_have_the_same_gradients(far: Far) -> None:
+    inputs = [x.requires_grad_() for x in case(1)]
+    found, expected = (form(inputs[0], (6, 7), *inputs[1:]) for form in (sample, sample_by_grid))
+    assert far(found, expected) < 1e-5
     up = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
-    ours = torch.autograd.grad((found * up).sum(), (value, offsets, weights))
-    theirs = torch.autograd.grad((expected * up.flatten(0, 1)).sum(), (value, offsets, weights))
+    ours, theirs = (torch.autograd.grad((x * up).sum(), inputs) for x in (found, expected))
     for a, b in zip(ours, theirs, strict=True):
         assert far(a, b) < 1e-4
 
 
-def test_the_published_layer(golden: Callable[..., dict[str, Any]], far: Far) -> None:
+@pytest.mark.parametrize("training", [False, True])
+def test_the_published_layer(training: bool, golden: Callable[..., dict[str, Any]], far: Far) -> None:
     data = golden("msdeform_attn")
-    layer = MSDeformAttn(32, 3, 4, 4)
+    layer = MSDeformAttn(32, 3, 4, 4).train(training)
     layer.load_state_dict(data["w"])
     grids = [(int(h), int(w)) for h, w in data["in/spatial_shapes"]]
     inside = (data["mid/sampling_locations"] - 0.5).abs() < 0.5
@@ -94,7 +90,7 @@ def test_compiled_it_holds_no_grid_sample_and_gives_the_same(
     far: Far, tmp_path: Path, exported: Callable[..., set[str]], by_openvino: Callable[..., Any]
 ) -> None:
     torch.manual_seed(0)
-    layer = MSDeformAttn(32, 2, 4, 3)
+    layer = MSDeformAttn(32, 2, 4, 3).eval()
     torch.nn.init.normal_(layer.sampling_offsets.weight, std=0.5)
     torch.nn.init.normal_(layer.attention_weights.weight, std=0.5)
 
