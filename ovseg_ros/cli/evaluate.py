@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ovseg_ros.cli.words import SYNTAX, read_words
 from ovseg_ros.errors import DatasetError, OvsegError
+from ovseg_ros.evaluation.against import Labelled
 from ovseg_ros.evaluation.boundary import TOLERANCE
 from ovseg_ros.evaluation.datasets import DATASETS, Part, class_lists, open_dataset
 from ovseg_ros.evaluation.evaluate import Evaluation, Source
@@ -61,6 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--device", default="cpu", help="cpu, gpu (Intel) or cuda")
     how.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
     how.add_argument("--backend", default="auto", help="auto, openvino, tensorrt, tensorrt-rtx or torch")
+    how.add_argument("--against", metavar="FORM", help=_against())
     how.add_argument("--workers", type=int, help="processes; 0, and the default on a cluster, is one a core; else 1")
     how.add_argument("--cluster", metavar="ADDRESS", help="spread over a Ray cluster: auto, local or its address")
     out = parser.add_argument_group("results")
@@ -75,7 +77,11 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     protocol = find_protocol(options.protocol)
     dataset, question = _asked(options, protocol)
-    evaluation = Evaluation(_source(options, protocol), dataset, question)
+    source = _source(options, protocol)
+    if options.against is not None:
+        labelled = Labelled(dataset, _other(options, source), question)
+        dataset, question = labelled, replace(question, dataset=f"{question.dataset}, {labelled.title}")
+    evaluation = Evaluation(source, dataset, question)
     folder = None if options.out is None else options.out / "images"
     workers = options.workers if options.workers is not None else 0 if options.cluster else 1
     found = evaluation.run(folder=folder, workers=workers, cluster=options.cluster, quiet=options.json)
@@ -114,6 +120,16 @@ def _source(options: argparse.Namespace, protocol: Protocol) -> Source:
     if options.weights:
         raise ProtocolError("--weights goes with --network: an engine has its weights already")
     return EngineSource(options.model, protocol, options.device, options.precision, options.backend, threshold)
+
+
+def _other(options: argparse.Namespace, source: Source) -> Source:
+    """The form of the model whose labels are the truth."""
+    if not isinstance(source, EngineSource):
+        raise ProtocolError("--against compares engines; a torch network has one form only")
+    backend, _, precision = options.against.rpartition(":")
+    if not backend:
+        return replace(source, precision=precision)
+    return replace(source, precision=precision, backend=backend, device="cpu")
 
 
 def _asked(options: argparse.Namespace, protocol: Protocol) -> tuple[Dataset, Question]:
@@ -213,6 +229,13 @@ def _words(options: argparse.Namespace, dataset: Dataset) -> Vocabulary:
 
 def _datasets() -> str:
     return f"{', '.join(DATASETS)} or simulator; folder: ROOT/images, ROOT/masks and ROOT/classes.txt"
+
+
+def _against() -> str:
+    return (
+        "[BACKEND:]PRECISION, such as fp32 or openvino:fp32 (on the CPU), whose labels take the truth's place: "
+        "pACC is the share of labels that stay"
+    )
 
 
 def _boundary() -> str:

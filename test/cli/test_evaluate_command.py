@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from ovseg_ros.cli import main
+from ovseg_ros.evaluation.datasets import CAMVID_CLASSES, camvid
+from ovseg_ros.segmenter import Segmenter
 
 
 @pytest.fixture
@@ -74,6 +76,23 @@ def test_a_stretch_of_the_images_is_measured(capsys: pytest.CaptureFixture[str],
     assert parts[0]["dataset"] == f"camvid val, images 1 to {parts[0]['images']}"
 
 
+def test_one_precision_is_measured_against_another(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], camvid_like: Path, tiny_model: Path
+) -> None:
+    same = reported(capsys, *arguments, "--precision", "fp32", "--against", "fp32")
+    assert (same["pacc"], same["miou"]) == (1.0, 1.0)
+    assert same["dataset"].startswith("camvid val, labels of openvino")
+    other = reported(capsys, *arguments, "--precision", "bf16", "--against", "openvino:fp32")
+    equal, asked = [], list(CAMVID_CLASSES)
+    forms = [Segmenter.load(str(tiny_model), asked, precision=precision) for precision in ("bf16", "fp32")]
+    for sample in camvid(camvid_like, "val"):
+        found, truth = (form.segment(sample.rgb).labels for form in forms)
+        equal.append((found == truth).mean())
+    assert other["pacc"] == pytest.approx(np.mean(equal), abs=1e-4)
+    again = reported(capsys, *arguments, "--precision", "bf16", "--against", "fp32", "--workers", "2")
+    assert again["pacc"] == other["pacc"]
+
+
 def test_reports_are_written(capsys: pytest.CaptureFixture[str], arguments: list[str], tmp_path: Path) -> None:
     assert main([*arguments, "--report", str(tmp_path / "r.html"), "--show", "1"]) == 0
     assert (tmp_path / "r.html").read_text().count("<img") == 6  # the worst and the best of two images
@@ -118,6 +137,8 @@ def test_classes_of_a_published_list_merge(
         (["--report", "r.pdf"], "neither HTML nor PNG"),
         (["--report", "/nowhere/r.html"], "no folder /nowhere"),
         (["--workers", "-1"], "count from 0"),
+        (["--against", "fp64"], "fp64"),
+        (["--against", "onnx:fp32"], "onnx"),
         (["--part", "0.8"], "--part '0.8' is no stretch of the images"),
         (["--part", "1,0"], "--part '1,0' is no stretch of the images"),
         (["--part", "0,0.01"], "the part 0 to 0.01 of"),
