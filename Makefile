@@ -35,7 +35,7 @@ test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
 
 test-engines: $(VENV)/.test
-	$(BIN)/python -m pytest -m engines test/models/test_compile.py test/models/test_ebseg_engines.py test/models/test_esc_engines.py test/models/test_gkc.py
+	$(BIN)/python -m pytest -m engines test/models/test_full_size.py
 
 lint: style types
 

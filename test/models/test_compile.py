@@ -1,6 +1,6 @@
 """Every model of the zoo compiles: with OpenVINO here, and with TensorRT-RTX for GPUs that are elsewhere.
 
-`make test` takes tiny trunks; `make test-engines` every listed model at its full size (an hour or more).
+Tiny trunks; full sizes are in `test_full_size.py`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,8 @@ from ovseg_ros.models.clip_segmenter import ClipSegmenter, Windows  # noqa: E402
 from ovseg_ros.models.export import export_onnx  # noqa: E402
 from ovseg_ros.models.onepass import OnePass  # noqa: E402
 from ovseg_ros.models.training_free import training_free  # noqa: E402
-from ovseg_ros.models.zoo import METHODS, ModelSpec, listed_models  # noqa: E402
-from ovseg_ros.resources import find  # noqa: E402
-from ovseg_ros.text import open_text_encoder  # noqa: E402
-from ovseg_ros.weights import GRAPH_FILE, open_weights  # noqa: E402
+from ovseg_ros.models.zoo import METHODS  # noqa: E402
 
-SHIPPED = sorted(path.parent.name for path in find("weights").glob(f"*/{GRAPH_FILE}"))
-CAPABILITIES = ("7.5", "8.6", "8.9", "12.0")
 TINY = ClipVisionConfig(image_size=64, patch=16, width=64, layers=6, heads=2, mlp=128, embed_dim=32)
 SIZE = (256, 272)  # 272 patches: past 255, indices change their types
 
@@ -98,28 +93,3 @@ def test_tensorrt_rtx_compiles_every_method(
     pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
     folder = build_engine(tiny(method)[1], "tensorrt-rtx", "fp16", "8.6", root=tmp_path)
     assert (folder / "image.plan").stat().st_size > 10_000
-
-
-@pytest.mark.engines
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("spec", listed_models(), ids=lambda spec: spec.name)
-def test_tensorrt_rtx_compiles_every_listed_model_at_full_size(spec: ModelSpec, tmp_path: Path) -> None:
-    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
-    pytest.importorskip("open_clip")
-    config = ClipVisionConfig.from_open_clip(spec.architecture)
-    graph = graph_of(segmenter(spec.method, config, spec.size), spec.name, tmp_path, config, spec.size)
-    for capability in CAPABILITIES:
-        folder = build_engine(graph, "tensorrt-rtx", "fp16", capability, root=tmp_path / "engines")
-        assert (folder / "image.plan").stat().st_size > 1_000_000
-
-
-@pytest.mark.engines
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("model", SHIPPED)
-def test_tensorrt_rtx_compiles_every_shipped_checkpoint(model: str, tmp_path: Path) -> None:
-    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
-    weights = open_weights(str(find("weights") / model))
-    graph = weights.graph(open_text_encoder(weights.text_folder, "fp32"))
-    for capability in CAPABILITIES:
-        folder = build_engine(graph, "tensorrt-rtx", "fp16", capability, root=tmp_path / "engines")
-        assert (folder / "image.plan").stat().st_size > 1_000_000
