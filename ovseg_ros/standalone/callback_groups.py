@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from typing import Any
 from weakref import ReferenceType, WeakMethod, ref
 
 
-class CallbackGroup:
+class CallbackGroup(ABC):
     """Base of the two groups; an entity belongs to exactly one."""
 
     def __init__(self) -> None:
@@ -21,17 +22,17 @@ class CallbackGroup:
         """Whether `entity` is in this group."""
         return ref(entity) in self.entities
 
+    @abstractmethod
     def can_execute(self, entity: Any) -> bool:
         """Whether a callback of `entity` may begin now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def beginning_execution(self, entity: Any) -> bool:
         """Claim the right to run a callback of `entity`; returns whether it was granted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ending_execution(self, entity: Any) -> None:
         """Give the right back."""
-        raise NotImplementedError
 
 
 class ReentrantCallbackGroup(CallbackGroup):

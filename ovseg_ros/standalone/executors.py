@@ -8,6 +8,7 @@ import os
 import threading
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,7 +29,7 @@ class ShutdownException(Exception):  # noqa: N818
     """The executor was shut down while waiting for work."""
 
 
-class Executor:
+class Executor(ABC):
     """Base of both executors. Usable as a context manager, which shuts it down."""
 
     _concurrent = False
@@ -129,8 +130,8 @@ class Executor:
         if work is not None:
             self._execute(work)
 
-    def _execute(self, work: Callable[[], Any]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _execute(self, work: Callable[[], Any]) -> None: ...
 
     # -- finding work -----------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,8 +41,8 @@ class EntityOwner(EndpointOwner):
         self._timers: list[Timer] = []
         self._guards: list[GuardCondition] = []
 
-    def _resolve(self, name: str, is_service: bool, only_expand: bool = False) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _resolve(self, name: str, is_service: bool, only_expand: bool = False) -> str: ...
 
     @property
     def publishers(self) -> Iterator[Publisher]:
