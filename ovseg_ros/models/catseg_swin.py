@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ovseg_ros.models.attention import narrow_attention
+
 BLOCKED = -100.0  # added to a logit to forbid it, as published
 
 
@@ -106,7 +108,7 @@ class WindowAttention(nn.Module):
         q, k, v = (self._split(y) for y in (self.q(x, guidance), self.k(x, guidance), self.v(x)))
         if bias is not None:
             bias = bias.expand(-1, self.heads, -1, -1).flatten(0, 1)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # (N T, W heads, L, d)
+        mixed = narrow_attention(q, k, v, bias)  # (N T, W heads, L, d)
         mixed = mixed.reshape(mixed.shape[0], -1, self.heads, *mixed.shape[2:]).transpose(2, 3)
         y: Tensor = self.proj(mixed.reshape(x.shape))
         return y

@@ -23,6 +23,7 @@ from ovseg_ros.models.attention import (  # noqa: E402
     Identity,
     Neighbourhood,
     Policy,
+    narrow_attention,
     query_bias,
 )
 
@@ -155,3 +156,16 @@ def test_only_what_a_policy_uses_is_projected(layer: Any, tokens: Any) -> None:
         for name in uses:
             torch.testing.assert_close(part[name], whole[name])
     assert [p.uses for p in (Identity(), QQ, KK, VV, QK, QQ_KK)] == ["v", "qv", "kv", "v", "qkv", "qkv"]
+
+
+def test_narrow_heads_stay_in_float32_under_autocast() -> None:
+    generator = torch.Generator().manual_seed(5)
+    q, k, v = (torch.randn(3, 2, length, 4, generator=generator) for length in (5, 6, 6))
+    bias = torch.randn(3, 1, 5, 6, generator=generator)
+    expected = ((q @ k.transpose(2, 3) / 2 + bias).softmax(dim=-1)) @ v
+    torch.testing.assert_close(narrow_attention(q, k, v, bias), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(narrow_attention(q, k, v, bias), expected)
+        halves = narrow_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), bias.bfloat16())
+    assert halves.dtype == torch.float32
+    torch.testing.assert_close(halves, expected, atol=0.05, rtol=0.05)

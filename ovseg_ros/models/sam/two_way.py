@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovseg_ros.models.attention import narrow_attention
 from ovseg_ros.models.sam.config import SamDecoderConfig
 
 DOWNSAMPLE = 2  # cross-attention works at C divided by this
@@ -105,7 +106,7 @@ class CrossAttention(nn.Module):
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """(B, Lq, C), (B, Lk, C), (B, Lk, C) -> (B, Lq, C)."""
         q, k, v = self._split(self.q_proj(queries)), self._split(self.k_proj(keys)), self._split(self.v_proj(values))
-        y = F.scaled_dot_product_attention(q, k, v)
+        y = narrow_attention(q, k, v)
         out: Tensor = self.out_proj(y.transpose(1, 2).flatten(2))
         return out
 
