@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 from cyclonedds.core import DDSStatus
@@ -26,13 +25,13 @@ class EndpointOwner(ParameterHolder):
     _entry: NodeEntry
     _default_callback_group: CallbackGroup
 
-    @abstractmethod
-    def _graph(self) -> Graph: ...
+    def _graph(self) -> Graph:
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def executor(self) -> Any:
         """The executor that runs the node's callbacks, None while there is none."""
+        raise NotImplementedError
 
     def _writer(self, topic: str, interface: str, profile: QoSProfile, data: bytes) -> Writer:
         writer = Writer(self._context.participant, topic, dds_names.dds_type(interface), to_dds(profile, data))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,8 +40,8 @@ class EntityOwner(EndpointOwner):
         self._timers: list[Timer] = []
         self._guards: list[GuardCondition] = []
 
-    @abstractmethod
-    def _resolve(self, name: str, is_service: bool, only_expand: bool = False) -> str: ...
+    def _resolve(self, name: str, is_service: bool, only_expand: bool = False) -> str:
+        raise NotImplementedError
 
     @property
     def publishers(self) -> Iterator[Publisher]:

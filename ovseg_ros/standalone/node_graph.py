@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
@@ -14,15 +13,15 @@ from .topic_endpoint_info import TopicEndpointInfo, TopicEndpointTypeEnum, TypeH
 NamesAndTypes = list[tuple[str, list[str]]]
 
 
-class GraphQueries(ABC):
+class GraphQueries:
     """Mixed into `Node`. Answers tell what has been discovered so far, which takes up to a second after start."""
 
-    @abstractmethod
-    def _graph(self) -> Graph: ...
+    def _graph(self) -> Graph:
+        raise NotImplementedError
 
-    @abstractmethod
     def resolve_topic_name(self, topic: str, *, only_expand: bool = False) -> str:
         """Return the full name of a topic, remapped unless `only_expand`."""
+        raise NotImplementedError
 
     def get_node_names(self) -> list[str]:
         """Return the names of all nodes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,7 +31,7 @@ Judge = Callable[[list[Parameter]], Any]
 After = Callable[[list[Parameter]], None]
 
 
-class ParameterHolder(ABC):
+class ParameterHolder:
     """Mixed into `Node`; `_init_parameters` stands for its constructor."""
 
     _clock: ROSClock
@@ -47,9 +46,9 @@ class ParameterHolder(ABC):
         self._judges: list[Judge] = []
         self._after: list[After] = []
 
-    @abstractmethod
     def get_fully_qualified_name(self) -> str:
         """Return `/ns/name`."""
+        raise NotImplementedError
 
     # -- declaring ----------------------------------------------------------------------------------------------------
 
